@@ -1,0 +1,179 @@
+"""`birefnet COMMAND ...`: finds the command, and turns what it raises into one sentence and an exit code."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from birefnet import __version__
+from birefnet.cli.messages import DONE, FAILED, INTERRUPTED, WRONG_USE, debugging, say_error
+from birefnet.errors import BiRefNetError, ConfigError, DeviceError, InputError, UnknownModel
+
+
+class Command(NamedTuple):
+    """One row of the table: a command, where it lives, and its line in `birefnet --help`."""
+
+    name: str
+    home: str  # module:attribute; a function, or a `typer.Typer` with sub-commands
+    help: str
+
+
+COMMANDS = (
+    Command(
+        "remove", "birefnet.cli.remove:remove", "Cut the subject out of pictures: files, folders, globs or a pipe."
+    ),
+    Command("models", "birefnet.cli.models:app", "List the models, or fetch one."),
+    Command("train", "birefnet.cli.train:train", "Train or fine-tune a network from a recipe."),
+    Command("doctor", "birefnet.cli.doctor:doctor", "Show versions, devices, extras, and which of them would be used."),
+)
+
+# These say that the command line asked for something that cannot be; any other error, that the work failed.
+_WRONG_USE = (ConfigError, InputError, UnknownModel, DeviceError)
+
+# Where typer keeps the base of its usage errors has changed between versions; this finds it in all of them.
+_USAGE_ERROR, _SHOWN_ERROR = typer.BadParameter.__mro__[1:3]
+
+_EPILOG = """\
+First steps:
+
+\b
+  birefnet remove cat.jpg                    writes cat.png, with transparency
+  birefnet remove photos/ -o cutouts/        a whole folder, sub-folders kept
+  cat cat.jpg | birefnet remove - > cat.png  in a pipe
+
+`birefnet COMMAND --help` tells more about each command.
+"""
+
+_PLAIN: dict[str, Any] = {
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": None,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+
+app = typer.Typer(**_PLAIN, epilog=_EPILOG)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"birefnet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Cut the foreground out of pictures with a clean, soft alpha."""
+
+
+def _mount(row: Command) -> None:
+    """Give the app a command that imports its module only when it is called, and hands its arguments on untouched."""
+
+    def call(context: typer.Context) -> None:
+        # The module's own parser reads all arguments, `--help` included.
+        code = _parser(row.home).main(args=context.args, prog_name=f"birefnet {row.name}", standalone_mode=False)
+        raise typer.Exit(code if isinstance(code, int) else DONE)
+
+    untouched = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+    app.command(row.name, help=row.help, context_settings=untouched)(call)
+
+
+def _parser(home: str) -> Any:
+    """Import `module:attribute` and make a parser of it."""
+    module, _, attribute = home.partition(":")
+    command = getattr(importlib.import_module(module), attribute)
+    if not isinstance(command, typer.Typer):
+        single = typer.Typer(**_PLAIN)
+        single.command()(command)
+        command = single
+    return typer.main.get_command(command)
+
+
+for _row in COMMANDS:
+    _mount(_row)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line (without the program's name) and return its exit code.
+
+    0: done; 1: the work, or some of its pictures, failed; 2: wrong use; 130: interrupted.
+    """
+    try:
+        with _log_to_stderr():
+            parser = typer.main.get_command(app)
+            code = parser.main(args=list(arguments) or ["--help"], prog_name="birefnet", standalone_mode=False)
+            sys.stdout.flush()
+        if code == INTERRUPTED:  # said here for all commands, and for typer, which makes a code of Ctrl-C
+            raise KeyboardInterrupt
+        return code if isinstance(code, int) else DONE
+    except BiRefNetError as error:
+        if debugging():
+            raise
+        say_error(error)
+        return WRONG_USE if isinstance(error, _WRONG_USE) else FAILED
+    except (KeyboardInterrupt, typer.Abort):
+        say_error("Interrupted.")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; point stdout elsewhere, or Python complains again as it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception as error:
+        if isinstance(error, _SHOWN_ERROR):
+            return _usage(error, arguments)
+        if debugging():
+            raise
+        say_error(
+            f"{type(error).__name__}: {error}",
+            hint="this is a fault of the program, not yours; BIREFNET_DEBUG=1 shows where it happened",
+        )
+        return FAILED
+
+
+def _usage(error: Exception, arguments: Sequence[str]) -> int:
+    """Say what is wrong with the command line, and what may have been meant."""
+    text = str(error.format_message())  # type: ignore[attr-defined]
+    command = next((word for word in arguments if not word.startswith("-")), "")
+    names = [row.name for row in COMMANDS]
+    if command in names:
+        hint = f"birefnet {command} --help"
+    elif command and Path(command).exists():
+        hint = f"did you mean: birefnet remove {command}"
+    elif close := difflib.get_close_matches(command, names, n=1):
+        hint = f"did you mean: birefnet {close[0]}"
+    else:
+        hint = "birefnet --help"
+    say_error(text, hint=hint)
+    return WRONG_USE
+
+
+@contextmanager
+def _log_to_stderr() -> Iterator[None]:
+    """What the library logs (a download and its size, say) is shown for as long as a command runs."""
+    root, ours, handler = logging.getLogger(), logging.getLogger("birefnet"), logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    level = ours.level
+    root.addHandler(handler)
+    ours.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        ours.setLevel(level)
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,71 @@
+"""Every error that a user can meet, and the helper that names the extra to install.
+
+All of them derive from `BiRefNetError`, so one `except` catches what the package has to say;
+those about a value given also derive from `ValueError`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+
+class BiRefNetError(Exception):
+    """The base of all errors raised on purpose; its text is one sentence for a person."""
+
+
+class ConfigError(BiRefNetError, ValueError):
+    """A configuration, recipe or option that cannot be meant as written."""
+
+
+class InputError(BiRefNetError, ValueError):
+    """An array or tensor of the wrong shape, type or range."""
+
+
+class PictureError(BiRefNetError, ValueError):
+    """A file that is not a picture, is damaged, or is too large; or one that cannot be written."""
+
+
+class UnknownModel(BiRefNetError, ValueError):
+    """A model name that is neither in the zoo nor a file, folder or hub repository."""
+
+
+class WeightsError(BiRefNetError, ValueError):
+    """Weights that do not fit, are damaged, or hold values that are not finite."""
+
+
+class DownloadError(BiRefNetError):
+    """A file that could not be fetched, or whose checksum differs from the known one."""
+
+
+class DataError(BiRefNetError, ValueError):
+    """A folder of training or test pictures with something missing or unreadable."""
+
+
+class MissingExtra(BiRefNetError, ImportError):
+    """A feature whose optional dependency is not installed."""
+
+
+class DeviceError(BiRefNetError, RuntimeError):
+    """A device or runtime that this machine does not have."""
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import `module`, or say which extra brings it.
+
+    Args:
+        module: dotted name of the module, for example ``"torch"``.
+        extra: name of the package's extra that installs it, for example ``"torch"``.
+
+    Raises:
+        MissingExtra: if the module is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        # A module that is there but misses one of its own parts must not be blamed on the extra.
+        if error.name is None or error.name.partition(".")[0] != module.partition(".")[0]:
+            raise
+        raise MissingExtra(
+            f"This needs `{module}`, which is not installed; install it with: pip install 'birefnet[{extra}]'"
+        ) from error

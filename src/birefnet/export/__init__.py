@@ -1,0 +1,1 @@
+"""Packing a network for other runtimes; every file carries its measured error."""

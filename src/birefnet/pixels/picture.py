@@ -1,0 +1,175 @@
+"""Any picture -> upright 8-bit sRGB and, where it has one, its alpha."""
+
+from __future__ import annotations
+
+import io
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+
+from birefnet.errors import BiRefNetError, InputError, PictureError
+from birefnet.pixels import colour
+from birefnet.pixels.kinds import open_kind
+from birefnet.pixels.strips import strips
+
+logger = logging.getLogger(__name__)
+
+Source = str | Path | bytes | BinaryIO | Image.Image | NDArray[Any]
+
+MAX_PIXELS = 200_000_000
+READABLE_SUFFIXES = frozenset(
+    {
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif"),
+        *(".avif", ".heic", ".heif", ".hif", ".ppm", ".pgm", ".pnm"),
+    }
+)
+
+_Turn = Image.Transpose
+_TURNS = {  # EXIF orientation -> what brings the picture upright; 1 is upright already
+    2: _Turn.FLIP_LEFT_RIGHT,
+    3: _Turn.ROTATE_180,
+    4: _Turn.FLIP_TOP_BOTTOM,
+    5: _Turn.TRANSPOSE,
+    6: _Turn.ROTATE_270,
+    7: _Turn.TRANSVERSE,
+    8: _Turn.ROTATE_90,
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A decoded picture.
+
+    Attributes:
+        rgb: (H, W, 3) uint8, sRGB, upright.
+        alpha: (H, W) float32 in [0, 1] where the file has transparency, else None.
+    """
+
+    rgb: NDArray[np.uint8]
+    alpha: NDArray[np.float32] | None = None
+
+
+def read_picture(source: Source, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Read the first frame of a picture, whatever it is called: its content decides.
+
+    JPEG, PNG, WebP, TIFF, BMP, GIF, PPM; AVIF and HEIC where Pillow or the extra `heif` can. Orientation is applied,
+    the colour profile converted to sRGB, 16 bits scaled to 8. Peak memory is about 7 bytes a pixel (8-bit colour).
+
+    Args:
+        source: a path, the file's bytes, a binary stream (read to its end), a Pillow image, or an array: (H, W) grey,
+            (H, W, 3) RGB or (H, W, 4) RGBA; uint8 in 0..255 or uint16 in 0..65535, taken as sRGB.
+        max_pixels: larger pictures are refused before they are decoded.
+
+    Raises:
+        PictureError: if there is no such file, or it is not a picture, damaged or too large.
+        InputError: for an array of another shape or type.
+        MissingExtra: for HEIC or AVIF that this installation cannot read.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    if isinstance(source, Image.Image):
+        return _decode(source, "the image", max_pixels)
+    if isinstance(source, (str, Path)):
+        try:
+            with open(source, "rb") as stream:
+                return _read(stream, f"`{source}`", max_pixels)
+        except (OSError, ValueError) as error:
+            if isinstance(error, BiRefNetError):
+                raise
+            raise PictureError(f"Cannot read `{source}`: {_reason(error)}.") from error
+    data = source if isinstance(source, (bytes, bytearray, memoryview)) else source.read()
+    return _read(io.BytesIO(data), "the picture", max_pixels)
+
+
+def _read(stream: BinaryIO, name: str, max_pixels: int) -> Picture:
+    with open_kind(stream, name) as image:
+        return _decode(image, name, max_pixels)
+
+
+def _decode(image: Image.Image, name: str, max_pixels: int) -> Picture:
+    """Check the size, decode, and convert; every failure of a decoder becomes a sentence."""
+    width, height = image.size
+    if not width or not height:
+        raise PictureError(f"{name} has no pixels ({width}x{height}).")
+    if width * height > max_pixels:
+        raise PictureError(
+            f"{name} is too large: {width}x{height} is {width * height / 1e6:.0f} megapixels, the limit is "
+            f"{max_pixels / 1e6:.0f}; raise it with `max_pixels` if the picture can be trusted."
+        )
+    try:
+        image.load()
+        return _convert(_upright(image, name))
+    except BiRefNetError:
+        raise
+    except MemoryError as error:
+        raise PictureError(f"{name} ({width}x{height}) does not fit into memory.") from error
+    except Exception as error:  # decoders answer damaged data with almost any exception
+        raise PictureError(f"{name} is damaged or cut short: {_reason(error)}.") from error
+
+
+def _upright(image: Image.Image, name: str) -> Image.Image:
+    """Apply the orientation in the EXIF data; broken EXIF data is no reason to refuse a picture."""
+    try:
+        # Asked after loading: for TIFF and HEIC the decoder has then turned the picture, and says so.
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception as error:
+        logger.warning("ignoring the EXIF data of %s, which cannot be read: %s", name, error)
+        return image
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+
+
+def _convert(image: Image.Image) -> Picture:
+    """A loaded, upright Pillow image in any mode -> `Picture`, in strips."""
+    width, height = image.size
+    to_srgb = colour.to_srgb(colour.flat_mode(image), image.info.get("icc_profile"))
+    wide = image.mode in colour.WIDE_MODES
+    if wide:
+        narrow = colour.narrow(image.mode, image.format, _extremes(image))
+    rgb = np.empty((height, width, 3), np.uint8)
+    alpha = np.empty((height, width), np.float32) if colour.has_alpha(image) else None
+    for rows in strips(height, width):
+        strip = image.crop((0, rows.start, width, rows.stop))
+        if wide:
+            values = np.asarray(strip)
+            flat, cover = Image.fromarray(narrow(values)), None
+            if alpha is not None:
+                alpha[rows] = values != image.info["transparency"]
+        else:
+            flat, cover = colour.split_alpha(strip)
+        rgb[rows] = np.asarray(to_srgb(flat))
+        if alpha is not None and cover is not None:
+            np.multiply(np.asarray(cover), np.float32(1 / 255), out=alpha[rows])
+    return Picture(rgb, alpha)
+
+
+def _extremes(image: Image.Image) -> tuple[float, float]:
+    values = np.asarray(image)
+    return float(values.min()), float(values.max())
+
+
+def _from_array(array: NDArray[Any]) -> Picture:
+    """(H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8 or uint16 -> `Picture`, sharing memory where it can."""
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or array.dtype not in (np.uint8, np.uint16) or not array.size:
+        raise InputError(
+            f"Wanted an array of (height, width[, 1, 3 or 4]) uint8 or uint16, got {array.shape} {array.dtype}."
+        )
+    alpha = None
+    if array.shape[2] == 4:
+        alpha = array[..., 3].astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
+    if array.dtype == np.uint16:
+        array = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    rgb = np.broadcast_to(array[..., :3], (*array.shape[:2], 3))
+    return Picture(np.ascontiguousarray(rgb), alpha)
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, as the end of a sentence."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return text.rstrip(".")

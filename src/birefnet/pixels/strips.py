@@ -1,0 +1,14 @@
+"""Cutting tall arrays into strips of rows, so that work at full size needs little memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+STRIP_PIXELS = 1 << 18  # a strip's float32 temporaries (1 MiB each) stay in a cache, and their memory is used again
+
+
+def strips(height: int, width: int) -> Iterator[slice]:
+    """Slices of rows, in order, that together cover `height` rows of `width` pixels."""
+    rows = max(1, STRIP_PIXELS // max(1, width))
+    for top in range(0, height, rows):
+        yield slice(top, min(top + rows, height))

@@ -1,0 +1,239 @@
+"""Picture -> prepare -> network -> alpha -> compose -> picture, in one call."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birefnet.errors import BiRefNetError, ConfigError
+from birefnet.pixels import compose
+from birefnet.pixels.alpha import finish, has_foreground
+from birefnet.pixels.picture import MAX_PIXELS, Picture, Source, read_picture
+from birefnet.pixels.prepare import InputSpec, native_size, prepare
+from birefnet.pixels.writing import output_format, write_picture
+from birefnet.runtimes.base import Runtime
+from birefnet.runtimes.select import Size, check_size, select
+
+Background = Source | tuple[int, ...]
+
+UNSEEN = (128, 128, 128)  # shown to the network where a picture is transparent: nothing dark or bright is lost on it
+KEPT_REMOVERS = 4  # by `remove`; each holds a loaded model
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cutout:
+    """A picture and the alpha of its subject.
+
+    Attributes:
+        image: (H, W, 3) uint8 sRGB, upright.
+        alpha: (H, W) float32 in [0, 1]; the picture's own transparency is already multiplied in.
+    """
+
+    image: NDArray[np.uint8]
+    alpha: NDArray[np.float32]
+
+    @property
+    def mask(self) -> NDArray[np.uint8]:
+        """The alpha as (H, W) uint8."""
+        return compose.to_mask(self.alpha)
+
+    @property
+    def rgba(self) -> NDArray[np.uint8]:
+        """The cut-out, (H, W, 4) uint8, straight (not premultiplied) alpha; colour is black where alpha is 0."""
+        return compose.cut_out(self.image, self.alpha)
+
+    @property
+    def has_foreground(self) -> bool:
+        """False where no subject was found; `alpha` is then near zero everywhere, as computed."""
+        return has_foreground(self.alpha)
+
+    def over(self, background: Background) -> NDArray[np.uint8]:
+        """The subject before a background, (H, W, 3) uint8; (H, W, 4) before a translucent colour.
+
+        Args:
+            background: a colour ("white", "#ff8800", "255,136,0", or three or four numbers in 0..255), the word
+                "blur" for the picture itself out of focus, or a picture, scaled to cover and cropped to its middle.
+
+        Raises:
+            PictureError: if it is neither a colour nor a picture.
+        """
+        if isinstance(background, str) and background == "blur":
+            return compose.over_blur(self.image, self.alpha)
+        colour = _as_colour(background)
+        if colour is not None:
+            return compose.over_colour(self.image, self.alpha, colour)
+        assert not isinstance(background, tuple)
+        return compose.over_picture(self.image, self.alpha, read_picture(background).rgb)
+
+    def render(self, *, mask_only: bool = False, background: Background | None = None) -> NDArray[np.uint8]:
+        """What `save` writes: the cut-out (H, W, 4), its mask (H, W), or the subject before a background.
+
+        Raises:
+            ConfigError: if both are asked for.
+        """
+        if not mask_only:
+            return self.rgba if background is None else self.over(background)
+        if background is not None:
+            raise ConfigError("A mask has no background: ask for one or the other.")
+        return self.mask
+
+    def save(
+        self,
+        target: str | Path | BinaryIO,
+        *,
+        mask_only: bool = False,
+        background: Background | None = None,
+        format: str | None = None,
+        quality: int = 90,
+    ) -> None:
+        """Write the cut-out, its mask, or the subject before a background; whole or not at all; overwrites.
+
+        Args:
+            target: a path whose suffix names the format (.png, .webp, .tif; .jpg where nothing is transparent), or a
+                binary stream.
+            mask_only: write the alpha as a grey picture.
+            background: as for `over`.
+            format: overrides the suffix; a stream without it gets PNG.
+            quality: of JPEG and lossy WebP, 1..100.
+
+        Raises:
+            ConfigError: if the format cannot be written, or not with transparency.
+            PictureError: if the file cannot be written; no part of it is left.
+        """
+        output_format(Path(target) if isinstance(target, (str, Path)) else None, format)  # before the work, not after
+        pixels = self.render(mask_only=mask_only, background=background)
+        write_picture(pixels, target, format=format, quality=quality)
+
+
+class Remover:
+    """Cuts subjects out with one model, loaded once, at the first picture; safe to use from several threads.
+
+    Args:
+        model: a name of the zoo, an `.onnx` or checkpoint file, or a hub repository.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        size: None for the model's own input size; a side or (width, height) in multiples of 32; or "native" for the
+            size nearest to each picture (models trained for many sizes).
+        dtype: "auto", "float32", "bfloat16" or "float16"; auto never takes half precision on a CPU.
+        offline: never download.
+        threads: CPU threads of ONNX Runtime; None for the physical cores this process may use.
+        sharpen: whether the picture's own edges guide the alpha's enlargement; None for what suits the model.
+        max_pixels: larger pictures are refused before they are decoded.
+
+    Raises:
+        ConfigError: for a size that cannot be meant.
+    """
+
+    def __init__(
+        self,
+        model: str | Path = "nano",
+        *,
+        device: str = "auto",
+        size: Size = None,
+        dtype: str = "auto",
+        offline: bool = False,
+        threads: int | None = None,
+        sharpen: bool | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        check_size(size)
+        self.size = size
+        self.sharpen = sharpen
+        self.max_pixels = max_pixels
+        self._choice: dict[str, Any] = {
+            "model": model, "device": device, "size": size, "dtype": dtype, "offline": offline, "threads": threads
+        }  # fmt: skip
+        self._runtime: Runtime | None = None
+        self._lock = threading.Lock()
+
+    @classmethod
+    def from_runtime(cls, runtime: Runtime, *, size: Size = None, **options: Any) -> Remover:
+        """A remover around a runtime of one's own; `options` are `sharpen` and `max_pixels`."""
+        remover = cls(runtime.name, size=size, **options)
+        remover._runtime = runtime
+        return remover
+
+    @property
+    def runtime(self) -> Runtime:
+        """The network; loaded (and downloaded, if need be and allowed) at the first use."""
+        with self._lock:
+            if self._runtime is None:
+                self._runtime = select(**self._choice)
+            return self._runtime
+
+    def load(self) -> Remover:
+        """Load the model now instead of at the first picture; returns itself."""
+        _ = self.runtime
+        return self
+
+    def __call__(self, source: Source) -> Cutout:
+        """A path, bytes, stream, Pillow image or (H, W, 3) uint8 array -> its cut-out.
+
+        Raises:
+            PictureError: if it is not a picture, damaged, or too large.
+            WeightsError: if the model gives values that are not finite.
+        """
+        return self.cut(read_picture(source, max_pixels=self.max_pixels))
+
+    def cut(self, picture: Picture) -> Cutout:
+        """The same for a picture that is read already."""
+        spec = self._spec_for(picture)
+        rgb = _visible(picture)  # (H, W, 3) uint8
+        batch, frame = prepare(rgb, spec)  # (1, 3, h, w) float32, and the way back
+        logits = self.runtime(batch)  # (1, 1, h, w)
+        sharpen = spec.upsample == "guided" if self.sharpen is None else self.sharpen
+        alpha = finish(logits, frame, rgb=rgb, sharpen=sharpen)  # (H, W) in [0, 1]
+        if picture.alpha is not None:
+            alpha *= picture.alpha
+        return Cutout(image=picture.rgb, alpha=alpha)
+
+    def _spec_for(self, picture: Picture) -> InputSpec:
+        spec = self.runtime.spec
+        if self.size != "native":
+            return spec
+        height, width = native_size(*picture.rgb.shape[:2])
+        return replace(spec, width=width, height=height)
+
+
+def remove(source: Source, **options: Any) -> Cutout:
+    """Cut the subject out of one picture.
+
+    Args:
+        source: a path, bytes, stream, Pillow image or (H, W, 3) uint8 array.
+        options: those of `Remover`. The remover is kept: the next call with the same options loads nothing.
+    """
+    key = tuple(sorted(options.items()))
+    with _keep_lock:
+        remover = _kept.pop(key, None) or Remover(**options)
+        _kept[key] = remover  # the most recent last
+        while len(_kept) > KEPT_REMOVERS:
+            _kept.popitem(last=False)
+    return remover(source)
+
+
+_kept: OrderedDict[tuple[tuple[str, Any], ...], Remover] = OrderedDict()
+_keep_lock = threading.Lock()
+
+
+def _visible(picture: Picture) -> NDArray[np.uint8]:
+    """What a person sees of a picture, (H, W, 3) uint8: colours hidden under its transparency are covered."""
+    if picture.alpha is None:
+        return picture.rgb
+    return compose.over_colour(picture.rgb, picture.alpha, UNSEEN)
+
+
+def _as_colour(background: Background) -> compose.Colour | None:
+    """The colour that is meant, or None if a picture is."""
+    if isinstance(background, tuple):
+        return compose.parse_colour(background)
+    if not isinstance(background, str):
+        return None
+    try:
+        return compose.parse_colour(background)
+    except BiRefNetError:
+        return None

@@ -1,0 +1,79 @@
+"""What every runtime is: a normalised batch in, logits out, and the input it expects."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birefnet.errors import InputError, WeightsError
+from birefnet.pixels.prepare import MULTIPLE, InputSpec, nearest_multiple
+
+Batch = NDArray[np.float32]  # (B, 3, h, w), normalised by the spec's mean and std
+Logits = NDArray[np.float32]  # (B, 1, h, w), before the sigmoid
+
+
+@runtime_checkable
+class Runtime(Protocol):
+    """Runs one network on one device; safe to call from several threads.
+
+    Attributes:
+        name: the model, as a person would name it, for example ``"nano"``.
+        device: where it runs, for example ``"cpu"`` or ``"cuda:0"``.
+        spec: the input it was made for.
+        dynamic: whether other sizes than the spec's (multiples of 32) are accepted.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def spec(self) -> InputSpec: ...
+
+    @property
+    def dynamic(self) -> bool: ...
+
+    def __call__(self, batch: Batch) -> Logits:
+        """(B, 3, h, w) float32 normalised -> (B, 1, h, w) float32 logits, all finite.
+
+        Raises:
+            InputError: if the batch has another shape or type than the network takes.
+            WeightsError: if the network gives values that are not finite.
+        """
+        ...
+
+
+def check_batch(batch: Batch, spec: InputSpec, *, dynamic: bool) -> None:
+    """Refuse a batch that the network would misread.
+
+    Raises:
+        InputError: if it is not (B, 3, h, w) float32, or of a size the network does not take.
+    """
+    if batch.ndim != 4 or batch.shape[1] != 3 or batch.dtype != np.float32 or not batch.size:
+        raise InputError(f"Wanted a batch of (B, 3, height, width) float32, got {batch.shape} {batch.dtype}.")
+    height, width = batch.shape[2:]
+    if not dynamic and (height, width) != (spec.height, spec.width):
+        raise InputError(f"This network takes {spec.width}x{spec.height} pixels only, got {width}x{height}.")
+    if height % MULTIPLE or width % MULTIPLE:
+        nearest = f"{nearest_multiple(width)}x{nearest_multiple(height)}"
+        raise InputError(f"Width and height must be multiples of {MULTIPLE}, got {width}x{height}; nearest: {nearest}.")
+
+
+def check_logits(logits: Logits, batch: Batch, name: str) -> Logits:
+    """Give back the logits if they are what a network must give; a wrong answer must never become a black square.
+
+    Raises:
+        WeightsError: if their shape does not belong to the batch, or some are not finite.
+    """
+    wanted = (batch.shape[0], 1, *batch.shape[2:])
+    if logits.shape != wanted:
+        raise WeightsError(f"The network `{name}` gave an output of {logits.shape}, wanted {wanted}.")
+    if not np.isfinite(logits).all():
+        raise WeightsError(
+            f"The network `{name}` gave values that are not finite: its weights are damaged, or its precision too low."
+        )
+    return logits

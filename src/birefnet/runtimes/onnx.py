@@ -1,0 +1,191 @@
+"""Networks in ONNX files, run by ONNX Runtime."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from birefnet.errors import BiRefNetError, DeviceError, WeightsError, require
+from birefnet.pixels.prepare import InputSpec
+from birefnet.runtimes.base import Batch, Logits, check_batch, check_logits
+from birefnet.runtimes.machine import physical_cores
+
+logger = logging.getLogger(__name__)
+
+PROVIDERS = {  # device -> ONNX Runtime's name for it
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "mps": "CoreMLExecutionProvider",
+}
+OUTPUTS = ("logits", "output_image")  # names of the final map where a file has several outputs
+DEFAULT_SIDE = 1024  # of published files that do not say
+_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+
+class OnnxRuntime:
+    """A network in an `.onnx` file.
+
+    The file has one input (N, 3, h, w), float32 or float16, and an output (N, 1, h, w). Its `metadata_props` may hold,
+    each as JSON: `size` ([width, height] or one side), `mean` and `std` (three numbers), `activation` ("sigmoid": the
+    output is logits; "none": it is the alpha), `upsample` ("bilinear" or "guided"). Without them the released models'
+    are taken: ImageNet mean and std, logits.
+
+    Args:
+        path: the file.
+        name: what to call it; None for the file's name.
+        device: "cpu", "cuda", "cuda:1", "mps", or "auto" for a GPU that this ONNX Runtime supports, else the CPU.
+        threads: CPU threads; None for the physical cores this process may use.
+        defaults: what to take where the file does not say.
+
+    Raises:
+        WeightsError: if the file is missing, damaged or has other inputs or outputs.
+        DeviceError: if the device is not available.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        name: str | None = None,
+        device: str = "auto",
+        threads: int | None = None,
+        defaults: InputSpec | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.name = name or self.path.stem
+        if not self.path.is_file():
+            raise WeightsError(f"There is no file `{self.path}`.")
+        library: Any = require("onnxruntime", "onnx")
+        providers, self.device = _providers(library, device)
+        self._session = _open(library, self.path, providers, threads or physical_cores())
+        self._check_device(device)
+        self._input, self._output = self._check_ports()
+        self._type = _TYPES[self._input.type]
+        metadata = _metadata(self._session.get_modelmeta().custom_metadata_map, self.path)
+        self._gives_alpha = _gives_alpha(metadata, self.path)
+        batch, _, height, width = self._input.shape
+        self._one_by_one = batch == 1
+        self.dynamic = not isinstance(height, int) or not isinstance(width, int)
+        self.spec = _spec(metadata, (None, None) if self.dynamic else (width, height), defaults, self.path)
+
+    def __call__(self, batch: Batch) -> Logits:
+        """(B, 3, h, w) float32 normalised -> (B, 1, h, w) float32 logits; see `Runtime`."""
+        check_batch(batch, self.spec, dynamic=self.dynamic)
+        parts = np.split(batch, len(batch)) if self._one_by_one else [batch]
+        logits = np.concatenate([self._run(part) for part in parts])
+        return check_logits(logits, batch, self.name)
+
+    def _run(self, batch: Batch) -> Logits:
+        feed = {self._input.name: batch.astype(self._type, copy=False)}
+        try:
+            (output,) = self._session.run([self._output], feed)
+        except Exception as error:  # the library's exceptions have no common base but this
+            raise WeightsError(f"ONNX Runtime could not run `{self.name}`: {_first_line(error)}") from error
+        if not self._gives_alpha:
+            return np.asarray(output, np.float32)
+        alpha = np.clip(np.asarray(output, np.float64), 1e-6, 1 - 1e-6)
+        return np.log(alpha / (1 - alpha)).astype(np.float32)
+
+    def _check_device(self, wanted: str) -> None:
+        """ONNX Runtime takes the CPU where a GPU's libraries do not load, and only prints so."""
+        used = self._session.get_providers()[0]
+        if used == PROVIDERS[self.device.partition(":")[0]]:
+            return
+        if wanted != "auto":
+            raise DeviceError(f"ONNX Runtime could not start on `{wanted}`; `birefnet doctor` shows what is there.")
+        logger.warning("ONNX Runtime could not start on `%s`, so the CPU is used; see `birefnet doctor`", self.device)
+        self.device = "cpu"
+
+    def _check_ports(self) -> tuple[Any, str]:
+        """The one input, and the name of the output that holds the final map."""
+        inputs, outputs = self._session.get_inputs(), [port.name for port in self._session.get_outputs()]
+        shape = inputs[0].shape if len(inputs) == 1 else None
+        if shape is None or len(shape) != 4 or shape[1] not in (3, None) or inputs[0].type not in _TYPES:
+            found = ", ".join(f"{port.name} {port.type} {port.shape}" for port in inputs)
+            raise WeightsError(f"`{self.path}` does not fit: wanted one input (N, 3, h, w) of floats, got {found}.")
+        known = [name for name in OUTPUTS if name in outputs] or outputs
+        if len(known) != 1:
+            names = ", ".join(outputs)
+            raise WeightsError(f"`{self.path}` has {len(outputs)} outputs ({names}); none is named `logits`.")
+        return inputs[0], known[0]
+
+
+def _providers(library: Any, device: str) -> tuple[list[Any], str]:
+    """The providers to ask for, best first, and the device that the first one is."""
+    available = library.get_available_providers()
+    if device == "auto":
+        device = "cuda" if PROVIDERS["cuda"] in available else "cpu"
+    kind, _, index = device.partition(":")
+    if kind not in PROVIDERS or (index and not index.isdigit()):
+        raise DeviceError(f"Unknown device `{device}`; wanted auto, {', '.join(PROVIDERS)} or cuda:N.")
+    if PROVIDERS[kind] not in available:
+        hint = "; install onnxruntime-gpu in place of onnxruntime" if kind == "cuda" else ""
+        raise DeviceError(f"This ONNX Runtime ({library.__version__}) has no device `{kind}`{hint}.")
+    if kind == "cpu":
+        return [PROVIDERS["cpu"]], "cpu"
+    options = {"device_id": int(index)} if index else {}
+    return [(PROVIDERS[kind], options), PROVIDERS["cpu"]], device
+
+
+def _open(library: Any, path: Path, providers: list[Any], threads: int) -> Any:
+    options = library.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors; they are raised as well
+    # Patterns of memory are laid out for the whole network at once: measured a third more peak memory, no faster.
+    options.enable_mem_pattern = False
+    # Idle threads sleep instead of spinning: other work of this machine, ours too, goes on between two pictures.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return library.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # the library's exceptions have no common base but this
+        raise WeightsError(f"`{path}` is damaged or no ONNX network: {_first_line(error)}") from error
+
+
+def _metadata(raw: Mapping[str, str], path: Path) -> dict[str, Any]:
+    """The entries of `metadata_props` that are meant for us, decoded."""
+    known = ("size", "mean", "std", "activation", "upsample")
+    metadata = {}
+    for key in known:
+        if key not in raw:
+            continue
+        try:
+            metadata[key] = json.loads(raw[key])
+        except json.JSONDecodeError:
+            if key not in ("activation", "upsample"):  # a bare word is clear enough
+                raise WeightsError(f"`{path}` has metadata `{key}` that is not JSON: {raw[key][:80]}") from None
+            metadata[key] = raw[key]
+    return metadata
+
+
+def _gives_alpha(metadata: Mapping[str, Any], path: Path) -> bool:
+    activation = metadata.get("activation", "sigmoid")
+    if activation not in ("sigmoid", "none"):
+        raise WeightsError(f"`{path}` asks for the activation `{activation}`; known: sigmoid, none.")
+    return bool(activation == "none")
+
+
+def _spec(
+    metadata: Mapping[str, Any], fixed: tuple[int | None, int | None], defaults: InputSpec | None, path: Path
+) -> InputSpec:
+    """Input size from the graph where it is fixed, else from the metadata, else the default; the rest likewise."""
+    spec = defaults or InputSpec(width=DEFAULT_SIDE, height=DEFAULT_SIDE)
+    try:
+        size = metadata.get("size", (spec.width, spec.height))
+        width, height = (size, size) if isinstance(size, int) else size
+        mean, std = (tuple(float(v) for v in metadata.get(key, getattr(spec, key))) for key in ("mean", "std"))
+        changes: dict[str, Any] = {"mean": mean, "std": std, "upsample": metadata.get("upsample", spec.upsample)}
+        return replace(spec, width=fixed[0] or width, height=fixed[1] or height, **changes)
+    except (TypeError, ValueError) as error:
+        detail = str(error) if isinstance(error, BiRefNetError) else f"its metadata are {dict(metadata)}"
+        raise WeightsError(f"`{path}` does not say properly which input it takes: {detail}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).strip().splitlines()[0][:300]

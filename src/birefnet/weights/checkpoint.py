@@ -1,0 +1,173 @@
+"""Weights -> a model ready to run, and back to a file. Loading is strict; what does not fit is said."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from birefnet.errors import ConfigError, DeviceError, UnknownModel, WeightsError
+from birefnet.network.birefnet import BiRefNet
+from birefnet.network.config import TwoScale
+from birefnet.weights import zoo
+from birefnet.weights.download import fetch, hub_weights
+from birefnet.weights.fit import check_fit, skeleton_of
+from birefnet.weights.infer import infer_config
+from birefnet.weights.names import has_our_names, strip_prefixes, to_ours, to_released
+from birefnet.weights.reading import CONFIG_ENTRY, SUFFIXES, Weights, find_state, find_weights_file, read_weights
+from birefnet.weights.transfer import Progress
+
+_REPOSITORY = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
+
+
+def load_model(
+    source: str | os.PathLike[str] | Mapping[str, Any],
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+    two_scale: TwoScale | None = None,
+    offline: bool = False,
+    progress: Progress | None = None,
+) -> BiRefNet:
+    """A model with the weights of `source`, in evaluation mode; its shape is read from them.
+
+    Args:
+        source: a name of the zoo ("general"; see `birefnet models`), a `.safetensors`, `.pth` or `.pt` file, a
+            folder with one, a repository of the Hub ("owner/name" or "owner/name@revision"), or a state dict. Names
+            of entries may be the released ones or ours, wrapped by data parallelism or compiling or not.
+        device: where the model goes.
+        dtype: type of its weights; None for float32, also for files in half precision.
+        two_scale: how the features of the half-size picture are joined; needed only for "add", which tensors cannot
+            tell from "none". Files of `save_model` tell it.
+        offline: never fetch anything.
+        progress: called with the bytes fetched so far and in all, where something is fetched.
+
+    Raises:
+        UnknownModel: if there is no such model, file, folder or repository.
+        WeightsError: if the weights are damaged, not finite, or do not fit a BiRefNet; it says what differs.
+        ConfigError: if they contradict `two_scale`.
+        DownloadError: if they must be fetched and cannot be.
+        DeviceError: if this machine has no such device.
+    """
+    device = _find_device(device)
+    if isinstance(source, Mapping):
+        where, weights = "these weights", Weights(find_state(source), None)
+    else:
+        path = _find_file(source, offline, progress)
+        where, weights = f"`{path}`", read_weights(path)
+    released = not has_our_names(strip_prefixes(weights.state))
+    state = to_ours(weights.state)
+    config = weights.config or infer_config(state, two_scale)
+    if two_scale not in (None, config.two_scale):
+        raise ConfigError(f'`two_scale` "{two_scale}" contradicts {where}, saved with "{config.two_scale}"')
+    skeleton = skeleton_of(config)
+    check_fit(skeleton, state, where, released_names=released)
+    return _fill(skeleton, state, device, dtype or torch.float32).eval()
+
+
+def save_model(model: nn.Module, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> Path:
+    """Write a model's weights and configuration to a `.safetensors` file, whole or not at all; overwrites.
+
+    The entries get the names of the released weights, so that other programs can read them.
+
+    Args:
+        model: a `BiRefNet`, wrapped by data parallelism or compiling or not.
+        path: ends in `.safetensors`.
+        metadata: more to keep in the file's header, text only.
+
+    Returns:
+        The path.
+
+    Raises:
+        ConfigError: if the path ends otherwise or the metadata is not text.
+        WeightsError: if the model's entries are not those of a `BiRefNet` of its configuration, are not finite, or
+            the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ConfigError(f"Weights are saved as .safetensors, got `{path}`")
+    header = {"format": "pt", **(metadata or {})}
+    if not all(isinstance(text, str) for text in header.values()):
+        raise ConfigError("`metadata` must be text: safetensors keeps nothing else in its header")
+    network = _unwrap(model)
+    state = strip_prefixes(network.state_dict())
+    check_fit(skeleton_of(network.config), state, "this model", released_names=False)
+    header[CONFIG_ENTRY] = json.dumps(network.config.to_dict())
+    _write({name: tensor.detach().cpu().contiguous() for name, tensor in to_released(state).items()}, path, header)
+    return path
+
+
+def _fill(skeleton: BiRefNet, state: dict[str, Tensor], device: torch.device, dtype: torch.dtype) -> BiRefNet:
+    """Give the skeleton its tensors, one by one, so that hardly more than one copy exists; empties `state`."""
+    filled = dict(skeleton.state_dict())  # what may be missing in a file (see `check_fit`) is here already
+    while state:
+        name, tensor = state.popitem()
+        # A copy, because what was read may be the file itself, mapped: it must not change when the file does.
+        filled[name] = tensor.detach().to(device, dtype if tensor.is_floating_point() else tensor.dtype, copy=True)
+    skeleton.load_state_dict(filled, strict=True, assign=True)
+    model: BiRefNet = skeleton.to(device)
+    assert not any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers()))
+    return model
+
+
+def _find_file(source: str | os.PathLike[str], offline: bool, progress: Progress | None) -> Path:
+    """The weights file that `source` names, fetched if need be."""
+    name, path = os.fspath(source), Path(source)
+    plain_name = isinstance(source, str) and zoo.knows(name) and path.name == name and path.suffix not in SUFFIXES
+    # A folder called "general" that happens to be here does not hide the model; "./general" is the folder.
+    if path.exists() and (not plain_name or name.startswith(".")):
+        return find_weights_file(path) if path.is_dir() else path
+    if isinstance(source, str):
+        if zoo.knows(name):
+            return fetch(zoo.weights_of(name), offline=offline, progress=progress)
+        repository = _REPOSITORY.fullmatch(name)
+        if repository and path.suffix not in SUFFIXES:
+            file = hub_weights(repository["name"], repository["revision"] or "main", offline=offline)
+            return fetch(file, offline=offline, progress=progress)
+        if path.suffix not in SUFFIXES and path.name == name:
+            zoo.find(name)  # says which models there are
+    raise UnknownModel(f"There is no file `{source}`")
+
+
+def _find_device(device: str | torch.device) -> torch.device:
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise DeviceError(f"`{device}` is no device; name one like cpu, cuda, cuda:1 or mps") from error
+    present: dict[str, Callable[[], bool]] = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if found.type in present and not present[found.type]():
+        raise DeviceError(f"This machine, or this build of torch, has no device `{found}`; use cpu")
+    return found
+
+
+def _unwrap(model: nn.Module) -> BiRefNet:
+    while not isinstance(model, BiRefNet):
+        inner = next((part for name, part in model.named_children() if name in ("module", "_orig_mod")), None)
+        if inner is None:
+            raise WeightsError(f"Wanted a BiRefNet, got a {type(model).__name__}")
+        model = inner
+    return model
+
+
+def _write(state: dict[str, Tensor], path: Path, header: dict[str, str]) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(state, beside, metadata=header)
+        os.replace(beside, path)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"Could not write `{path}`: {error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)

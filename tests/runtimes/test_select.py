@@ -1,0 +1,137 @@
+"""A name or file becomes the right runtime, and `explain` tells the truth about this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from tests.brightness import brightness_model
+
+from birefnet.errors import ConfigError, MissingExtra, UnknownModel, WeightsError
+from birefnet.pixels.prepare import InputSpec
+from birefnet.runtimes import machine
+from birefnet.runtimes.onnx import OnnxRuntime
+from birefnet.runtimes.select import check_size, explain, select
+from birefnet.weights import download
+
+
+def test_an_onnx_file(standin: Path) -> None:
+    runtime = select(standin, device="cpu")
+    assert isinstance(runtime, OnnxRuntime)
+    assert runtime.name == "bright"
+    assert isinstance(select(str(standin)), OnnxRuntime)
+
+
+def test_nano_is_the_file_in_the_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "BUNDLED", tmp_path)
+    with pytest.raises(WeightsError, match=r"nano\.onnx"):
+        select("nano")
+    brightness_model(tmp_path / "nano.onnx", size=96)
+    runtime = select()
+    assert (runtime.name, runtime.spec.width) == ("nano", 96)
+    assert select("birefnet-nano").name == "nano"
+
+
+def test_sizes(tmp_path: Path, standin: Path) -> None:
+    path = brightness_model(tmp_path / "any.onnx", size=None, metadata={"size": 64})
+    assert select(path).spec == InputSpec(width=64, height=64)
+    assert select(path, size=128).spec == InputSpec(width=128, height=128)
+    assert select(path, size=(96, 32)).spec == InputSpec(width=96, height=32)
+    assert select(path, size="native").spec == InputSpec(width=64, height=64)
+    own = select(standin).spec
+    assert select(standin, size=(own.width, own.height)).spec == own
+    with pytest.raises(ConfigError, match=r"takes pictures of .* only, not 2048x2048"):
+        select(standin, size=2048)
+    with pytest.raises(ConfigError, match="cannot be `native`"):
+        select(standin, size="native")
+
+
+@pytest.mark.parametrize("size", [1000, (1000, 512), 0, -32, (32, 32, 32), "big", (32.0, 32)])
+def test_wrong_sizes(size: object) -> None:
+    with pytest.raises(ConfigError):
+        check_size(size)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="nearest: 992x512"):
+        check_size((1000, 512))
+
+
+def test_unknown_models(tmp_path: Path) -> None:
+    with pytest.raises(UnknownModel, match="no file"):
+        select(tmp_path / "missing.onnx")
+    pytest.importorskip("torch")
+    with pytest.raises(UnknownModel):
+        select("nanoo", offline=True)
+
+
+def test_an_onnx_file_has_its_own_precision(standin: Path) -> None:
+    with pytest.raises(ConfigError, match="precision of its own"):
+        select(standin, dtype="float16")
+
+
+def test_without_torch_the_family_is_an_extra(monkeypatch: pytest.MonkeyPatch, standin: Path) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(MissingExtra, match=r"birefnet\[torch\]"):
+        select("general", offline=True)
+    assert select(standin).name == "bright"
+
+
+def test_wrong_options_are_told_before_any_download() -> None:
+    pytest.importorskip("torch")
+    with pytest.raises(ConfigError, match="Unknown dtype"):
+        select("general", dtype="fp8")
+
+
+def test_explain_is_plain_data() -> None:
+    facts = explain()
+    assert json.loads(json.dumps(facts)) == facts
+    assert facts["packages"]["numpy"]
+    assert facts["choice"]["onnx"] in ("cpu", "cuda")
+    assert len(facts["choice"]["why"]) == 2
+    assert facts["cpu"]["cores"] >= 1
+    assert facts["cache"]["folder"]
+
+
+def test_explain_warns_of_what_goes_wrong(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(download, "BUNDLED", tmp_path)
+    monkeypatch.setattr(machine, "onnxruntime_facts", lambda: {"providers": ["CPUExecutionProvider"], "clash": True})
+    devices = [{"name": "cpu", "model": "x"}, {"name": "cuda:0", "model": "y"}]
+    monkeypatch.setattr(machine, "torch_facts", lambda: {"devices": devices, "cuda": "13"})
+    facts = explain()
+    assert facts["choice"]["onnx"] == "cpu"
+    assert facts["choice"]["torch"] == "cuda"
+    text = "\n".join(facts["warnings"])
+    assert "overwrite each other" in text
+    assert "onnxruntime-gpu" in text
+    assert "nano.onnx" in text
+
+
+def test_explain_survives_broken_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    facts = explain()
+    assert facts["choice"]["onnx"] is None
+    assert facts["choice"]["torch"] is None
+    assert any("onnxruntime does not import" in warning for warning in facts["warnings"])
+
+
+def test_cores_are_those_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = {
+        machine._TOPOLOGY.format(cpu): siblings for cpu, siblings in ((0, "0,4"), (4, "0,4"), (1, "1,5"), (5, "1,5"))
+    }
+    monkeypatch.setattr(machine, "usable_cpus", lambda: {0, 4, 1})
+    monkeypatch.setattr(machine, "_read", lambda path: texts.get(path, ""))
+    assert machine.physical_cores() == 2
+    texts["/sys/fs/cgroup/cpu.max"] = "150000 100000"
+    assert machine.physical_cores() == 1
+    texts["/sys/fs/cgroup/cpu.max"] = "max 100000"
+    assert machine.physical_cores() == 2
+    texts.update({"/sys/fs/cgroup/cpu.max": "", "/sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1"})
+    texts["/sys/fs/cgroup/cpu/cpu.cfs_period_us"] = "100000"
+    assert machine.physical_cores() == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity on this system")
+def test_affinity_counts() -> None:
+    assert machine.usable_cpus() == os.sched_getaffinity(0)

@@ -1,0 +1,99 @@
+"""PyTorch modules as runtimes: precision, devices, and what happens when half precision overflows."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+
+from birefnet.errors import ConfigError, DeviceError, InputError, WeightsError
+from birefnet.pixels.prepare import InputSpec
+from birefnet.runtimes.base import Runtime
+from birefnet.runtimes.torch import TorchRuntime, choose_device, choose_dtype
+
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+
+from birefnet.network.birefnet import Prediction  # noqa: E402
+
+SPEC = InputSpec(width=64, height=32)
+BATCH = np.random.default_rng(0).normal(size=(2, 3, 32, 64)).astype(np.float32)
+
+
+class Sum(nn.Module):
+    """Logits = scale * the sum of the channels; multiplied and divided by `through` on the way."""
+
+    def __init__(self, scale: float = 1.0, through: float = 1.0) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(scale))
+        self.through = through
+
+    def forward(self, x: torch.Tensor) -> Prediction:
+        assert not self.training
+        y = x.sum(1, keepdim=True) * self.through
+        return Prediction(y / self.through * self.scale)
+
+
+def test_runs() -> None:
+    runtime = TorchRuntime(Sum().train(), SPEC, name="sum", device="cpu")
+    assert isinstance(runtime, Runtime)
+    assert (runtime.name, runtime.device, runtime.dtype, runtime.dynamic) == ("sum", "cpu", "float32", True)
+    logits = runtime(BATCH)
+    assert logits.dtype == np.float32
+    np.testing.assert_allclose(logits, BATCH.sum(1, keepdims=True), atol=1e-5)
+    assert runtime(np.zeros((1, 3, 96, 32), np.float32)).shape == (1, 1, 96, 32)
+
+
+def test_a_fixed_size_is_kept() -> None:
+    runtime = TorchRuntime(Sum(), SPEC, device="cpu", dynamic=False)
+    with pytest.raises(InputError, match="64x32 pixels only"):
+        runtime(np.zeros((1, 3, 96, 32), np.float32))
+
+
+def test_half_precision_is_near() -> None:
+    logits = TorchRuntime(Sum(), SPEC, device="cpu", dtype="bfloat16")(BATCH)
+    assert logits.dtype == np.float32
+    np.testing.assert_allclose(logits, BATCH.sum(1, keepdims=True), atol=0.1)
+
+
+def test_overflow_in_half_precision_is_repeated_in_float32(caplog: pytest.LogCaptureFixture) -> None:
+    runtime = TorchRuntime(Sum(), SPEC, name="sum", device="cpu", dtype="bfloat16")
+    runtime._model = runtime._model.half()  # float16 on a CPU is refused, but it overflows early
+    runtime._dtype = torch.float16
+    runtime._model.through = 1e5
+    with caplog.at_level(logging.WARNING):
+        logits = runtime(BATCH)
+    np.testing.assert_allclose(logits, BATCH.sum(1, keepdims=True), atol=1e-3)
+    assert runtime.dtype == "float32"
+    assert "overflowed in float16" in caplog.text
+    caplog.clear()
+    runtime(BATCH)
+    assert not caplog.text
+
+
+def test_values_that_are_not_finite_are_an_error() -> None:
+    for dtype in ("float32", "bfloat16"):
+        with pytest.raises(WeightsError, match="not finite"):
+            TorchRuntime(Sum(float("nan")), SPEC, device="cpu", dtype=dtype)(BATCH)
+
+
+def test_devices() -> None:
+    assert choose_device("auto") in ("cpu", "cuda", "mps")
+    assert choose_device("cpu") == "cpu"
+    for name in ("gpu", "cuda:x", "cpu:x"):
+        with pytest.raises(DeviceError, match="Unknown device"):
+            choose_device(name)
+    with pytest.raises(DeviceError, match="sees no `cuda:99`"):
+        choose_device("cuda:99")
+
+
+def test_dtypes() -> None:
+    assert choose_dtype("auto", "cpu") == "float32"
+    assert choose_dtype("auto", "mps") == "float32"
+    assert choose_dtype("auto", "cuda:1") == "float16"
+    assert choose_dtype("bfloat16", "cpu") == "bfloat16"
+    with pytest.raises(ConfigError, match="slower"):
+        choose_dtype("float16", "cpu")
+    with pytest.raises(ConfigError, match="Unknown dtype"):
+        choose_dtype("fp16", "cuda")
