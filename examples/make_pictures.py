@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 PHOTOS = Path(__file__).parent / "photos"
-HEIGHT, GAP, CAPTION, SQUARE = 300, 8, 26, 10  # pixels
+WIDTH, HEIGHT, GAP, CAPTION, SQUARE = 450, 300, 8, 26, 10  # pixels
 
 Bytes = NDArray[np.uint8]
 
@@ -30,20 +30,21 @@ def checkerboard(height: int, width: int) -> Bytes:
 
 
 def row(photo: Image.Image, rgba: Image.Image, caption: str) -> Image.Image:
-    """photo | alpha | cut-out on a checkerboard, with one line of text below."""
-    width = round(photo.width * HEIGHT / photo.height)
-    photo, rgba = (image.resize((width, HEIGHT), Image.Resampling.LANCZOS) for image in (photo, rgba))
-    board = Image.fromarray(checkerboard(HEIGHT, width))
+    """photo | alpha | cut-out on a checkerboard, each as large as its cell, with one line of text below."""
+    scale = min(WIDTH / photo.width, HEIGHT / photo.height)
+    size = round(photo.width * scale), round(photo.height * scale)
+    photo, rgba = (image.resize(size, Image.Resampling.LANCZOS) for image in (photo, rgba))
+    board = Image.fromarray(checkerboard(size[1], size[0]))
     board.paste(rgba.convert("RGB"), mask=rgba.getchannel("A"))
-    out = Image.new("RGB", (3 * width + 2 * GAP, HEIGHT + CAPTION), "white")
+    out = Image.new("RGB", (3 * WIDTH + 2 * GAP, HEIGHT + CAPTION), "white")
     for column, image in enumerate((photo, rgba.getchannel("A").convert("RGB"), board)):
-        out.paste(image, (column * (width + GAP), 0))
+        out.paste(image, (column * (WIDTH + GAP) + (WIDTH - size[0]) // 2, (HEIGHT - size[1]) // 2))
     ImageDraw.Draw(out).text((2, HEIGHT + 5), caption, "#444444", ImageFont.load_default(14))
     return out
 
 
 def stack(rows: Iterable[Image.Image]) -> Image.Image:
-    """Rows below each other, each at the left."""
+    """Rows below each other."""
     rows = list(rows)
     out = Image.new("RGB", (max(r.width for r in rows), sum(r.height for r in rows) + GAP * (len(rows) - 1)), "white")
     y = 0
@@ -61,7 +62,7 @@ def credits(folder: Path) -> dict[str, str]:
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if len(cells) == 5 and "." in cells[0]:
             plain = [cell.partition("](")[0].lstrip("[") for cell in cells[1:4]]  # [text](address) -> text
-            found[cells[0]] = f"{plain[0]} (photo: {plain[1]}, {plain[2]})"
+            found[cells[0]] = f"{plain[0][:1].upper()}{plain[0][1:]} (photo: {plain[1]}, {plain[2]})"
     return found
 
 

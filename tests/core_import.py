@@ -18,6 +18,7 @@ from types import ModuleType
 OPTIONAL = ("torch", "torchvision", "yaml", "onnx", "onnxscript", "pillow_heif", "tensorboard", "openvino")
 # What is made of torch; everything else must do without.
 NEEDS_TORCH = (
+    "birefnet.export.onnx",
     "birefnet.network",
     "birefnet.training",
     "birefnet.weights.checkpoint",

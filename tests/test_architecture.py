@@ -25,8 +25,9 @@ ARROWS = {
     "runtimes": {"errors", "pixels", "network", "weights"},
     "data": {"errors", "pixels"},
     "training": {"errors", "pixels", "network", "weights", "data"},
+    "export": {"errors", "pixels", "network", "weights", "runtimes"},
     "remover": {"errors", "pixels", "runtimes", "weights"},
-    "cli": {"errors", "pixels", "network", "weights", "runtimes", "data", "training", "remover"},
+    "cli": {"errors", "pixels", "network", "weights", "runtimes", "data", "training", "export", "remover"},
     "__main__": {"cli"},
 }
 # room -> what it may import of others at the head of its modules, besides torch in the modules that need it;
@@ -39,6 +40,7 @@ LIBRARIES = {
     "runtimes": {"numpy"},
     "data": {"numpy", "PIL"},
     "training": {"numpy", "PIL", "safetensors"},
+    "export": {"numpy"},
     "remover": {"numpy", "PIL"},
     "cli": {"typer", "tqdm"},
     "__main__": set(),

@@ -25,7 +25,7 @@ def make(*names: str) -> None:
 
 
 def named(inputs: list[str], output: str | None = None, suffix: str = ".png") -> dict[str, str]:
-    jobs = plan(inputs, Path(output) if output else None, suffix)
+    jobs = plan(inputs, output, suffix)
     here = Path.cwd()
     return {
         str(job.source): str(job.target.relative_to(here) if job.target.is_absolute() else job.target) for job in jobs
@@ -59,6 +59,7 @@ def test_one_picture_to_a_file_or_a_folder(here: Path) -> None:
     assert named(["cat.jpg"], "out.webp") == {"cat.jpg": "out.webp"}
     assert named(["cat.jpg"], "there") == {"cat.jpg": "there/cat.png"}
     assert named(["cat.jpg"], "new/") == {"cat.jpg": "new/cat.png"}
+    assert named(["cat.jpg"], "new.day/") == {"cat.jpg": "new.day/cat.png"}
 
 
 def test_a_folder_keeps_its_structure(here: Path) -> None:
@@ -146,4 +147,4 @@ def test_an_input_that_names_nothing_is_wrong_use(here: Path, inputs: list[str])
 def test_several_pictures_need_a_folder(here: Path) -> None:
     make("a.jpg", "b.jpg", "file")
     with pytest.raises(ConfigError, match="is a file"):
-        plan(["a.jpg", "b.jpg"], Path("file"), ".png")
+        plan(["a.jpg", "b.jpg"], "file", ".png")

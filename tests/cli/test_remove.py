@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from birefnet.cli.remove import parse_size
+from birefnet.cli.options import parse_size
 from birefnet.errors import ConfigError
 from tests.brightness import brightness_model
 from tests.cli.test_nasty import disc
@@ -104,6 +104,13 @@ def test_a_colour_lies_behind_the_subject(here: Path, standin: Path, birefnet: R
     assert rgb[32, 32].min() > 220
 
 
+def test_a_background_that_is_no_picture_is_said_once(here: Path, standin: Path, birefnet: Run) -> None:
+    Path("bad.jpg").write_text("x")
+    code, _, err = birefnet("remove", "trip", "-o", "out", "-m", standin, "-b", "bad.jpg")
+    assert code == 1 and err.startswith("error: `bad.jpg` is not a picture")
+    assert err.count("error:") == 1 and not Path("out").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -113,6 +120,7 @@ def test_a_colour_lies_behind_the_subject(here: Path, standin: Path, birefnet: R
         (["cat.jpg", "-f", "jpg"], "JPEG holds no transparency"),
         (["cat.jpg", "-o", "x.jpg", "-b", "#fff8"], "JPEG holds no transparency"),
         (["cat.jpg", "-b", "no-colour"], "`no-colour` is not a colour"),
+        (["cat.jpg", "-b", "beach.jpg"], "`beach.jpg` is not a colour"),
         (["cat.jpg", "-b", "white", "--mask-only"], "no background"),
         (["cat.jpg", "--size", "big"], "`big` is not a size"),
         (["cat.jpg", "--size", "100"], "multiples of 32"),

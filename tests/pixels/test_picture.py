@@ -412,7 +412,9 @@ def test_modes_of_pillow_images() -> None:
         image = image.convert("PA") if mode == "PA" else image
         picture = read_picture(image)
         assert np.abs(picture.rgb.astype(int) - (153, 102, 51)).max() <= 3, mode
-        assert (picture.alpha is not None) == (mode in ("RGBA", "RGBa", "PA")), mode
+        assert picture.alpha is None, mode
+        image.putalpha(40) if mode == "RGBA" else None
+        assert (read_picture(image).alpha is not None) == (mode == "RGBA")
 
 
 # --- arrays ----------------------------------------------------------------------------------------------------------

@@ -7,12 +7,14 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.brightness import brightness_model
 
 from birefnet.errors import ConfigError, MissingExtra, UnknownModel, WeightsError
-from birefnet.pixels.prepare import InputSpec
+from birefnet.pixels.prepare import IMAGENET_MEAN, InputSpec
 from birefnet.runtimes import machine
+from birefnet.runtimes.facts import read_safetensors, to_spec
 from birefnet.runtimes.onnx import OnnxRuntime
 from birefnet.runtimes.select import check_size, explain, select
 from birefnet.weights import download
@@ -135,3 +137,40 @@ def test_cores_are_those_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity on this system")
 def test_affinity_counts() -> None:
     assert machine.usable_cpus() == os.sched_getaffinity(0)
+
+
+def test_a_checkpoint_says_which_input_it_takes(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    from birefnet.network.birefnet import BiRefNet
+    from birefnet.network.config import BiRefNetConfig
+    from birefnet.weights.checkpoint import save_model
+
+    network = BiRefNet(BiRefNetConfig(backbone="pvt_v2_b0", attention="none", squeeze="none", context=0))
+    path = save_model(network, tmp_path / "own.safetensors", {"size": "[64, 96]", "upsample": "guided"})
+    runtime = select(path, device="cpu")
+    assert (runtime.name, runtime.spec) == ("own.safetensors", InputSpec(width=64, height=96, upsample="guided"))
+    assert runtime(np.zeros((1, 3, 96, 64), np.float32)).shape == (1, 1, 96, 64)
+    assert select(path, device="cpu", size=64).spec.height == 64
+
+    # The same weights without such facts: under a name of one's own, and under that of a published file.
+    with safe_open(path, framework="np") as file:
+        header = {key: text for key, text in file.metadata().items() if key not in ("size", "upsample")}
+    for name, mean in (("x.safetensors", IMAGENET_MEAN), ("BiRefNet-DIS_ep580.safetensors", (0.5, 0.5, 0.5))):
+        save_file(load_file(path), tmp_path / name, header)
+        assert select(tmp_path / name, device="cpu").spec.mean == mean
+        assert select(tmp_path / name, device="cpu").spec.width == 1024
+
+
+def test_facts_of_a_checkpoint_that_make_no_sense(tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    path = tmp_path / "a.safetensors"
+    save_file({"x": np.zeros(1, np.float32)}, path, {"size": "[100, 100]"})
+    with pytest.raises(WeightsError, match="multiples of 32"):
+        to_spec(read_safetensors(path), path)
+    path.write_bytes(b"damaged")
+    assert read_safetensors(path) == {}
+    assert read_safetensors(tmp_path / "b.pth") == {}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from birefnet.errors import ConfigError, WeightsError
 from birefnet.training.config import Recipe, parse_recipe
@@ -57,6 +58,8 @@ def test_training_lowers_the_loss_and_leaves_a_folder_to_use(recipe: Recipe, tmp
         assert len(list(csv.DictReader(file))) == 12
     with (tmp_path / "validation.csv").open() as file:
         assert [row["set"] for row in csv.DictReader(file)] == ["discs", "all"]
+    with safe_open(tmp_path / "tiny.safetensors", "pt") as file:
+        assert file.metadata()["size"] == "[64, 64]"
     loaded = load_model(tmp_path / "tiny.safetensors")
     assert loaded.config == recipe.network
     for name, value in loaded.state_dict().items():

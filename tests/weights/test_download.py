@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import huggingface_hub
 import pytest
 import torch
 
@@ -246,7 +248,8 @@ def test_hub_file(server: Served, heard: Heard) -> None:
     assert heard.sentences == [
         f"Fetching model.safetensors of somebody/something (10 MB) from {server.address.removeprefix('http://')}."
     ]
-    assert heard.counts[-1] == (len(CONTENT), len(CONTENT))
+    if "tqdm_class" in inspect.signature(huggingface_hub.hf_hub_download).parameters:  # older ones do not tell
+        assert heard.counts[-1] == (len(CONTENT), len(CONTENT))
     server.requests.clear()
     assert heard.fetch(file, offline=True) == heard.fetch(file) == path
     assert server.requests == []

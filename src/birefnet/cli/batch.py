@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -43,7 +43,7 @@ class Outcome:
     error: str | None = None
 
 
-def run_batch(jobs: Sequence[Job], remover: Remover, save: Save, *, overwrite: bool) -> Iterator[Outcome]:
+def run_batch(jobs: Sequence[Job], remover: Remover, save: Save, *, overwrite: bool) -> Generator[Outcome]:
     """Cut out every picture and yield what became of it, in the order of the jobs.
 
     An output that exists is an error if there is one job, and skipped if there are several, so that a batch that was
@@ -90,15 +90,24 @@ def _finish(row: Outcome, cutout: Cutout, target: Path, save: Save) -> Outcome:
     """Write one cut-out."""
     start = time.perf_counter()
     try:
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise PictureError(f"Cannot make the folder `{target.parent}`: {error.strerror}.") from error
+        make_folder(target.parent)
         save(cutout, target)
         found = cutout.has_foreground
     except Exception as error:
         return _failed(row, error)
     return replace(row, has_foreground=found, seconds=row.seconds + time.perf_counter() - start)
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of a result, with those above it.
+
+    Raises:
+        PictureError: if it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PictureError(f"Cannot make the folder `{folder}`: {error.strerror}.") from error
 
 
 def _failed(row: Outcome, error: Exception) -> Outcome:

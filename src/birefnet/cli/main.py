@@ -7,6 +7,7 @@ import importlib
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -111,7 +112,7 @@ def run(arguments: Sequence[str]) -> int:
     0: done; 1: the work, or some of its pictures, failed; 2: wrong use; 130: interrupted.
     """
     try:
-        with _log_to_stderr():
+        with _talk_on_stderr():
             parser = typer.main.get_command(app)
             code = parser.main(args=list(arguments) or ["--help"], prog_name="birefnet", standalone_mode=False)
             sys.stdout.flush()
@@ -160,15 +161,21 @@ def _usage(error: Exception, arguments: Sequence[str]) -> int:
 
 
 @contextmanager
-def _log_to_stderr() -> Iterator[None]:
-    """What the library logs (a download and its size, say) is shown for as long as a command runs."""
+def _talk_on_stderr() -> Iterator[None]:
+    """What the library logs (a download and its size, say) is shown for as long as a command runs.
+
+    Warnings that other libraries raise for their programmers (a tag of a picture, say) are not, unless debugging.
+    """
     root, ours, handler = logging.getLogger(), logging.getLogger("birefnet"), logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     level = ours.level
     root.addHandler(handler)
     ours.setLevel(logging.INFO)
     try:
-        yield
+        with warnings.catch_warnings():
+            if not debugging():
+                warnings.simplefilter("ignore")
+            yield
     finally:
         root.removeHandler(handler)
         ours.setLevel(level)

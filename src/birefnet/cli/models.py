@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 
-from birefnet.cli.messages import say
+from birefnet.cli.messages import bytes_bar, say
 from birefnet.weights.download import address, fetch, find_cached
 from birefnet.weights.entries import BundledFile, File, HubFile, ReleaseFile, ZooEntry
-from birefnet.weights.transfer import Progress
 from birefnet.weights.zoo import ZOO, onnx_of, weights_of
 
 app = typer.Typer(
@@ -52,7 +49,7 @@ def download(
 ) -> None:
     """Fetch a model's weights, unless they are here, and print the path of the file."""
     file = onnx_of(name) if onnx or name.lower().endswith(".onnx") else weights_of(name)
-    with _progress_bar() as progress:
+    with bytes_bar() as progress:
         path = fetch(file, offline=offline, say=say, progress=progress)
     typer.echo(path)
 
@@ -114,23 +111,3 @@ def _print_table() -> None:
             entry.data,
         )
     console.print(table)
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Progress]:
-    """A bar on stderr, where that is a terminal; it appears with the first bytes."""
-    from tqdm import tqdm
-
-    bar: Any = None
-
-    def progress(done: int, total: int | None) -> None:
-        nonlocal bar
-        if bar is None:
-            bar = tqdm(total=total, initial=done, unit="B", unit_scale=True, disable=None, file=sys.stderr)
-        bar.update(done - bar.n)
-
-    try:
-        yield progress
-    finally:
-        if bar is not None:
-            bar.close()

@@ -41,7 +41,7 @@ class _Found:
     relative: Path
 
 
-def plan(inputs: Sequence[str], output: Path | None, suffix: str) -> list[Job]:
+def plan(inputs: Sequence[str], output: str | None, suffix: str) -> list[Job]:
     """Turn files, folders and glob patterns into jobs, in a fixed order, each picture once.
 
     Args:
@@ -53,20 +53,26 @@ def plan(inputs: Sequence[str], output: Path | None, suffix: str) -> list[Job]:
     Raises:
         ConfigError: if an input names nothing, or the output cannot hold the results.
     """
-    found = _once(picture for name in inputs for picture in _find(name, output, many=len(inputs) > 1))
-    if output is not None and is_file_target(inputs, output):
-        if _real(output) == _real(found[0].source):
+    target = None if output is None else Path(output)
+    found = _once(picture for name in inputs for picture in _find(name, target, many=len(inputs) > 1))
+    if target is not None and output is not None and is_file_target(inputs, output):
+        if _real(target) == _real(found[0].source):
             raise ConfigError(f"The result would overwrite the picture itself, `{output}`.\nhint: choose another -o")
-        return [Job(found[0].source, output)]
-    if output is not None and output.exists() and not output.is_dir():
+        return [Job(found[0].source, target)]
+    if target is not None and target.exists() and not target.is_dir():
         raise ConfigError(f"`{output}` is a file, and several pictures need a folder.")
-    return _name(found, output, suffix)
+    return _name(found, target, suffix)
 
 
-def is_file_target(inputs: Sequence[str], output: Path) -> bool:
-    """Whether `output` names one file: one picture was named, and the output is no folder and has a suffix."""
+def is_file_target(inputs: Sequence[str], output: str) -> bool:
+    """Whether `output` names one file: one picture was named, and the output has a suffix and is no folder."""
     one_file = len(inputs) == 1 and Path(inputs[0]).is_file()
-    return one_file and not output.is_dir() and output.suffix != ""
+    return one_file and not names_folder(output) and Path(output).suffix != ""
+
+
+def names_folder(output: str) -> bool:
+    """Whether `output` is a folder, or is meant to become one."""
+    return output.endswith(("/", os.sep)) or Path(output).is_dir()
 
 
 def _find(name: str, output: Path | None, *, many: bool) -> list[_Found]:

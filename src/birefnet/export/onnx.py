@@ -108,7 +108,7 @@ _CONV_NORM = (("conv", "norm"), ("conv_in", "norm_in"), ("conv_out", "norm_out")
 
 
 def _store_half(onnx: Any, graph: Any) -> None:
-    """Each large float32 initialiser becomes a float16 one and a cast, which the runtime computes once when it loads."""
+    """Each large float32 initialiser becomes a float16 one and a cast, which runtimes compute once, when they load."""
     casts = []
     for initialiser in graph.initializer:
         values = onnx.numpy_helper.to_array(initialiser)

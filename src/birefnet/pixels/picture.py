@@ -47,7 +47,7 @@ class Picture:
 
     Attributes:
         rgb: (H, W, 3) uint8, sRGB, upright.
-        alpha: (H, W) float32 in [0, 1] where the file has transparency, else None.
+        alpha: (H, W) float32 in [0, 1]; None where all is opaque.
     """
 
     rgb: NDArray[np.uint8]
@@ -144,7 +144,7 @@ def _convert(image: Image.Image) -> Picture:
         rgb[rows] = np.asarray(to_srgb(flat))
         if alpha is not None and cover is not None:
             np.multiply(np.asarray(cover), np.float32(1 / 255), out=alpha[rows])
-    return Picture(rgb, alpha)
+    return Picture(rgb, _unless_opaque(alpha))
 
 
 def _extremes(image: Image.Image) -> tuple[float, float]:
@@ -166,7 +166,12 @@ def _from_array(array: NDArray[Any]) -> Picture:
     if array.dtype == np.uint16:
         array = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
     rgb = np.broadcast_to(array[..., :3], (*array.shape[:2], 3))
-    return Picture(np.ascontiguousarray(rgb), alpha)
+    return Picture(np.ascontiguousarray(rgb), _unless_opaque(alpha))
+
+
+def _unless_opaque(alpha: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
+    """Many pictures have an alpha channel that says nothing; without it all that follows is cheaper."""
+    return None if alpha is None or alpha.min() > 254.5 / 255 else alpha
 
 
 def _reason(error: BaseException) -> str:

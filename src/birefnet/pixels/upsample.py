@@ -1,8 +1,11 @@
-"""Enlarging a coarse alpha along the picture's own edges: the fast guided filter.
+"""Enlarging a coarse alpha along the picture's own edges: a fast guided filter that keeps what the network said.
 
 He and Sun, "Fast Guided Filter", arXiv:1505.00996: inside each small window the alpha is taken as a linear function
-of the colour, alpha = a . colour + b. The coefficients are found at the network's size, where it is cheap, and
-enlarged smoothly; applied to the full-size picture they put the alpha's edges where the colours change.
+of the colour, alpha = slopes . colour + offset. The slopes are found at the network's size, where it is cheap, and
+enlarged smoothly. Here only the detail comes from them: what the full-size picture's colours add to those the network
+saw, times the slopes, is added to the alpha. So nothing is smoothed away, and at the network's size nothing changes.
+(Measured on true alphas brought to 384x384 and back, mean error against bilinear and the plain guided filter: fur
+17.5, 18.7, 13.1; thin structures 87, 90, 56; people 39, 60, 36, all e-4.)
 """
 
 from __future__ import annotations
@@ -62,7 +65,10 @@ def guided_upsample(
 
 
 def coefficients(alpha: Plane, seen: NDArray[np.uint8], radius: float, epsilon: float) -> tuple[list[Plane], Plane]:
-    """Per pixel the three slopes and the offset of alpha = slopes . colour + offset, colour in 0..255 as stored."""
+    """Per pixel the three slopes and the offset of alpha = slopes . colour + offset, colour in 0..255 as stored.
+
+    With the colours of `seen` this gives back the alpha.
+    """
     # Centred on mid-grey, the products below keep more of float32's digits.
     guide = [np.ascontiguousarray(seen[..., c], np.float32) * np.float32(1 / 255) - np.float32(0.5) for c in range(3)]
     box = Box(alpha.shape[0], alpha.shape[1], radius)
@@ -74,11 +80,11 @@ def coefficients(alpha: Plane, seen: NDArray[np.uint8], radius: float, epsilon: 
     }
     for i in range(3):
         spread[i, i] += np.float32(epsilon)
-    slopes = solve(spread, shared)
-    offset = mean_alpha - slopes[0] * mean[0] - slopes[1] * mean[1] - slopes[2] * mean[2]
-    slopes = [box(slope) for slope in slopes]
-    offset = box(offset) - np.float32(0.5) * (slopes[0] + slopes[1] + slopes[2])
-    return [slope * np.float32(1 / 255) for slope in slopes], offset
+    slopes = [box(slope) * np.float32(1 / 255) for slope in solve(spread, shared)]
+    offset = alpha.copy()
+    for c, slope in enumerate(slopes):
+        offset -= slope * seen[..., c]
+    return slopes, offset
 
 
 def solve(matrix: Mapping[tuple[int, int], Plane], right: Sequence[Plane]) -> list[Plane]:

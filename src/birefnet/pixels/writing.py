@@ -124,7 +124,11 @@ def _options(format: str, mode: str, quality: int) -> dict[str, Any]:
     if format == "PNG":
         return {"compress_level": 1}
     if format == "WEBP":
-        return {"lossless": True, "quality": 20} if mode == "L" else {"quality": quality, "alpha_quality": 100, "method": 2}
+        return (
+            {"lossless": True, "quality": 20}
+            if mode == "L"
+            else {"quality": quality, "alpha_quality": 100, "method": 2}
+        )
     if format == "TIFF":
         return {"compression": "tiff_adobe_deflate", "tiffinfo": {_PREDICTOR: 2}}
     return {"quality": quality, "subsampling": 0}

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from birefnet.errors import BiRefNetError, DeviceError, WeightsError, require
+from birefnet.errors import DeviceError, MissingExtra, WeightsError
 from birefnet.pixels.prepare import InputSpec
 from birefnet.runtimes.base import Batch, Logits, check_batch, check_logits
+from birefnet.runtimes.facts import read_facts, to_spec
 from birefnet.runtimes.machine import physical_cores
 
 logger = logging.getLogger(__name__)
@@ -24,17 +22,15 @@ PROVIDERS = {  # device -> ONNX Runtime's name for it
     "mps": "CoreMLExecutionProvider",
 }
 OUTPUTS = ("logits", "output_image")  # names of the final map where a file has several outputs
-DEFAULT_SIDE = 1024  # of published files that do not say
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 class OnnxRuntime:
     """A network in an `.onnx` file.
 
-    The file has one input (N, 3, h, w), float32 or float16, and an output (N, 1, h, w). Its `metadata_props` may hold,
-    each as JSON: `size` ([width, height] or one side), `mean` and `std` (three numbers), `activation` ("sigmoid": the
-    output is logits; "none": it is the alpha), `upsample` ("bilinear" or "guided"). Without them the released models'
-    are taken: ImageNet mean and std, logits.
+    The file has one input (N, 3, h, w), float32 or float16, and an output (N, 1, h, w). What its `metadata_props` may
+    hold is told in `birefnet.runtimes.facts`; without them the released models' facts are taken: ImageNet mean and
+    std, logits.
 
     Args:
         path: the file.
@@ -61,18 +57,18 @@ class OnnxRuntime:
         self.name = name or self.path.stem
         if not self.path.is_file():
             raise WeightsError(f"There is no file `{self.path}`.")
-        library: Any = require("onnxruntime", "onnx")
+        library = _library()
         providers, self.device = _providers(library, device)
         self._session = _open(library, self.path, providers, threads or physical_cores())
         self._check_device(device)
         self._input, self._output = self._check_ports()
         self._type = _TYPES[self._input.type]
-        metadata = _metadata(self._session.get_modelmeta().custom_metadata_map, self.path)
-        self._gives_alpha = _gives_alpha(metadata, self.path)
+        facts = read_facts(self._session.get_modelmeta().custom_metadata_map, self.path)
+        self._gives_alpha = facts.get("activation") == "none"
         batch, _, height, width = self._input.shape
         self._one_by_one = batch == 1
         self.dynamic = not isinstance(height, int) or not isinstance(width, int)
-        self.spec = _spec(metadata, (None, None) if self.dynamic else (width, height), defaults, self.path)
+        self.spec = to_spec(facts, self.path, defaults=defaults, fixed=None if self.dynamic else (width, height))
 
     def __call__(self, batch: Batch) -> Logits:
         """(B, 3, h, w) float32 normalised -> (B, 1, h, w) float32 logits; see `Runtime`."""
@@ -116,6 +112,15 @@ class OnnxRuntime:
         return inputs[0], known[0]
 
 
+def _library() -> Any:
+    """ONNX Runtime; it is no extra, but a user may have taken it away, or broken it with a second one."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingExtra(f"ONNX Runtime does not load ({error}); install it with: pip install onnxruntime") from error
+    return onnxruntime
+
+
 def _providers(library: Any, device: str) -> tuple[list[Any], str]:
     """The providers to ask for, best first, and the device that the first one is."""
     available = library.get_available_providers()
@@ -146,45 +151,6 @@ def _open(library: Any, path: Path, providers: list[Any], threads: int) -> Any:
         return library.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # the library's exceptions have no common base but this
         raise WeightsError(f"`{path}` is damaged or no ONNX network: {_first_line(error)}") from error
-
-
-def _metadata(raw: Mapping[str, str], path: Path) -> dict[str, Any]:
-    """The entries of `metadata_props` that are meant for us, decoded."""
-    known = ("size", "mean", "std", "activation", "upsample")
-    metadata = {}
-    for key in known:
-        if key not in raw:
-            continue
-        try:
-            metadata[key] = json.loads(raw[key])
-        except json.JSONDecodeError:
-            if key not in ("activation", "upsample"):  # a bare word is clear enough
-                raise WeightsError(f"`{path}` has metadata `{key}` that is not JSON: {raw[key][:80]}") from None
-            metadata[key] = raw[key]
-    return metadata
-
-
-def _gives_alpha(metadata: Mapping[str, Any], path: Path) -> bool:
-    activation = metadata.get("activation", "sigmoid")
-    if activation not in ("sigmoid", "none"):
-        raise WeightsError(f"`{path}` asks for the activation `{activation}`; known: sigmoid, none.")
-    return bool(activation == "none")
-
-
-def _spec(
-    metadata: Mapping[str, Any], fixed: tuple[int | None, int | None], defaults: InputSpec | None, path: Path
-) -> InputSpec:
-    """Input size from the graph where it is fixed, else from the metadata, else the default; the rest likewise."""
-    spec = defaults or InputSpec(width=DEFAULT_SIDE, height=DEFAULT_SIDE)
-    try:
-        size = metadata.get("size", (spec.width, spec.height))
-        width, height = (size, size) if isinstance(size, int) else size
-        mean, std = (tuple(float(v) for v in metadata.get(key, getattr(spec, key))) for key in ("mean", "std"))
-        changes: dict[str, Any] = {"mean": mean, "std": std, "upsample": metadata.get("upsample", spec.upsample)}
-        return replace(spec, width=fixed[0] or width, height=fixed[1] or height, **changes)
-    except (TypeError, ValueError) as error:
-        detail = str(error) if isinstance(error, BiRefNetError) else f"its metadata are {dict(metadata)}"
-        raise WeightsError(f"`{path}` does not say properly which input it takes: {detail}") from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -10,6 +10,7 @@ from birefnet.errors import ConfigError, UnknownModel
 from birefnet.pixels.prepare import MULTIPLE, InputSpec, nearest_multiple
 from birefnet.runtimes import machine
 from birefnet.runtimes.base import Runtime
+from birefnet.runtimes.facts import read_safetensors, to_spec
 from birefnet.weights import zoo
 from birefnet.weights.entries import BundledFile, ZooEntry
 
@@ -123,16 +124,18 @@ def _torch(model: str | Path, device: str, dtype: str, offline: bool) -> TorchRu
     choose_dtype(dtype, choose_device(device))  # wrong options and a missing PyTorch before any download
     from birefnet.weights.checkpoint import load_model
 
-    entry = zoo.find(str(model)) if zoo.knows(str(model)) else None
-    network = load_model(str(model), offline=offline)
+    known = next((name for name in (str(model), Path(model).name) if zoo.knows(name)), None)
+    entry = zoo.find(known) if known else None
+    network = load_model(model, offline=offline)
+    spec = to_spec(read_safetensors(Path(model)), Path(model), defaults=_spec(entry))
     name = entry.name if entry else Path(model).name
-    return TorchRuntime(network, _spec(entry), name=name, device=device, dtype=dtype)
+    return TorchRuntime(network, spec, name=name, device=device, dtype=dtype)
 
 
-def _spec(entry: ZooEntry | None) -> InputSpec:
-    """What a row of the zoo says of the input; without one, that of most released models."""
+def _spec(entry: ZooEntry | None) -> InputSpec | None:
+    """What a row of the zoo says of the input."""
     if entry is None:
-        return InputSpec(width=1024, height=1024)
+        return None
     width, height = entry.size
     return InputSpec(width=width, height=height, mean=entry.mean, std=entry.std)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import json
 import logging
 import math
 import os
@@ -216,7 +217,9 @@ class Trainer:
         beside = self.checkpoint.with_suffix(".part")
         torch.save(state, beside)
         os.replace(beside, self.checkpoint)
-        save_model(self.averaged(), self.folder / f"{self.recipe.name}.safetensors")
+        side = self.recipe.validation.size if self.recipe.validation else self.config.phases[-1].size
+        metadata = {"size": json.dumps([side, side])}  # what `birefnet remove` will show it
+        save_model(self.averaged(), self.folder / f"{self.recipe.name}.safetensors", metadata)
 
     def _resume(self) -> None:
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)

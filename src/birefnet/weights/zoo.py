@@ -83,7 +83,7 @@ _ROWS = (
             sha256="5600024376f572a557870a5eb0afb1e5961636bef4e1e22132025467d0f03333",
             size=224_005_088,
         ),
-        aliases=("BiRefNet_T", "birefnet-general-lite", "General Use (Heavy)"),
+        aliases=("BiRefNet_T", f"{AUTHOR}/BiRefNet_T", "birefnet-general-lite", "General Use (Heavy)"),
         data=DIS,
     ),
     ZooEntry(

@@ -1,0 +1,42 @@
+"""Put a trained small model into the package.
+
+    python tools/bundle.py runs/nano/nano.safetensors --size 512 [--upsample guided] [--source TEXT]
+
+Writes `nano.safetensors` (half precision, for PyTorch) and `nano.onnx` (the same weights, for ONNX Runtime) into
+src/birefnet/weights/bundled, the ONNX file compared with the network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from birefnet.export.onnx import export_onnx
+from birefnet.pixels.prepare import InputSpec
+from birefnet.weights.checkpoint import load_model, save_model
+
+BUNDLED = Path(__file__).parents[1] / "src" / "birefnet" / "weights" / "bundled"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--upsample", choices=("bilinear", "guided"), default="bilinear")
+    parser.add_argument("--source", default="", help="where the weights came from, for the files' metadata")
+    parser.add_argument("-o", "--output", type=Path, default=BUNDLED)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+
+    half = save_model(load_model(arguments.weights).half(), arguments.output / "nano.safetensors")
+    spec = InputSpec(width=arguments.size, height=arguments.size, upsample=arguments.upsample)
+    onnx = arguments.output / "nano.onnx"
+    # From the rounded weights, so that both files hold the same network.
+    export_onnx(load_model(half), onnx, spec, half=True, source=arguments.source)
+    for path in (half, onnx):
+        print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
