@@ -149,6 +149,21 @@ print([m for m in ("torch", "onnxruntime", "numpy", "PIL", "typer", "huggingface
     assert min(float(seconds) for seconds, _ in runs) < 0.5  # the best of three: other work may slow one
 
 
+def test_a_public_name_that_needs_torch_says_which_extra_brings_it() -> None:
+    code = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from core_import import Blocker
+sys.meta_path.insert(0, Blocker())
+import birefnet
+try:
+    birefnet.load_model
+except birefnet.MissingExtra as error:
+    print(error)
+"""
+    assert "birefnet[torch]" in python(code).stdout
+
+
 def test_help_loads_no_runtime() -> None:
     code = """
 import sys

@@ -90,9 +90,22 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module `birefnet` has no attribute `{name}`")
     # The first import of `birefnet.remover` binds only the module's name, never one of these: no name is both.
-    value = getattr(importlib.import_module(_HOMES[name]), name)
+    value = getattr(_home(_HOMES[name]), name)
     globals()[name] = value
     return value
+
+
+def _home(module: str) -> Any:
+    """The module, or the sentence that says which extra is missing: only PyTorch can be, of what public names need."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        from birefnet.errors import require
+
+        require("torch", "torch")  # says it
+        raise
 
 
 def __dir__() -> list[str]:

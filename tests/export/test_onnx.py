@@ -88,9 +88,7 @@ def test_the_network_itself_is_left_as_it_was(network: BiRefNet, files: dict[boo
     assert any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
 
 
-def test_a_file_that_differs_is_not_kept(
-    network: BiRefNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_differs_is_not_kept(network: BiRefNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(made: BiRefNet) -> BiRefNet:
         folded = export.__dict__["copy"].deepcopy(made)
         with torch.no_grad():

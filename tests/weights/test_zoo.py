@@ -131,7 +131,7 @@ def test_nothing_like_it() -> None:
 
 
 def test_model_without_onnx_file() -> None:
-    with pytest.raises(UnknownModel, match="birefnet export dynamic --to onnx"):
+    with pytest.raises(UnknownModel, match="its weights run with PyTorch"):
         onnx_of("BiRefNet_dynamic")
 
 

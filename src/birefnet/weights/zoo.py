@@ -57,7 +57,7 @@ _ROWS = (
         name="nano",
         task="in the box: small, quick, offline",
         backbone="mobilenet_v2",
-        size=(384, 384),
+        size=(512, 512),
         weights=BundledFile(filename="nano.safetensors"),
         onnx=BundledFile(filename="nano.onnx"),
         aliases=("birefnet-nano",),
@@ -299,7 +299,7 @@ def onnx_of(name: str) -> File:
     entry = find(name)
     if entry.onnx is None:
         raise UnknownModel(
-            f"No ONNX file of `{entry.name}` is published; make one with: birefnet export {entry.name} --to onnx"
+            f"No ONNX file of `{entry.name}` is published; its weights run with PyTorch: pip install 'birefnet[torch]'"
         )
     return entry.onnx
 
