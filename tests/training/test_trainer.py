@@ -80,6 +80,17 @@ def test_the_checkpoint_of_another_network_is_refused(recipe: Recipe, tmp_path: 
         Trainer(replace(recipe, network=replace(recipe.network, context=0)), tmp_path)
 
 
+def test_a_changed_schedule_goes_on_and_is_said(
+    recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Trainer(recipe, tmp_path).run(until=2)
+    longer = replace(recipe.training, phases=(replace(recipe.training.phases[0], steps=7),))
+    with caplog.at_level("WARNING"):
+        again = Trainer(replace(recipe, training=longer), tmp_path)
+    assert again.step == 2
+    assert "another training than the run began with" in caplog.text
+
+
 def test_ctrl_c_saves_what_was_done(recipe: Recipe, tmp_path: Path) -> None:
     def interrupt(step: int, _total: int, _parts: dict[str, float]) -> None:
         if step == 3:

@@ -223,10 +223,12 @@ class Trainer:
 
     def _resume(self) -> None:
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        ours = self.recipe.to_dict()
-        for part in ("network", "seed", "data"):
-            if _plain(state["recipe"][part]) != _plain(ours[part]) and part == "network":
-                raise ConfigError(f"`{self.checkpoint}` is of another network; choose another folder for this recipe")
+        theirs, ours = _plain(state["recipe"]), _plain(self.recipe.to_dict())
+        if theirs["network"] != ours["network"]:
+            raise ConfigError(f"`{self.checkpoint}` is of another network; choose another folder for this recipe")
+        changed = [part for part in ours if theirs.get(part) != ours[part]]
+        if changed:
+            log.warning("going on with another %s than the run began with", ", ".join(changed))
         self.step = int(state["step"])
         self.network.load_state_dict(state["network"])
         self.average = state["average"]
@@ -259,8 +261,8 @@ class Trainer:
             writer.writerow({key: f"{value:.5g}" if isinstance(value, float) else value for key, value in row.items()})
 
 
-def _plain(value: object) -> object:
-    """Tuples as lists, which is what a saved file holds of them."""
+def _plain(value: Any) -> Any:
+    """Tuples as lists: a recipe compared with a saved one must not differ by that."""
     if isinstance(value, dict):
         return {key: _plain(entry) for key, entry in value.items()}
     return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value
