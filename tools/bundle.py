@@ -2,7 +2,7 @@
 
     python tools/bundle.py runs/nano/nano.safetensors --size 512 [--upsample guided] [--source TEXT]
 
-Writes `nano.safetensors` (half precision, for PyTorch) and `nano.onnx` (the same weights, for ONNX Runtime) into
+Writes `nano.safetensors` (half precision, for PyTorch) and `nano.onnx` (the same, for ONNX Runtime) into
 src/birefnet/weights/bundled, the ONNX file compared with the network.
 """
 
@@ -32,8 +32,8 @@ def main() -> None:
     half = save_model(load_model(arguments.weights).half(), arguments.output / "nano.safetensors")
     spec = InputSpec(width=arguments.size, height=arguments.size, upsample=arguments.upsample)
     onnx = arguments.output / "nano.onnx"
-    # From the rounded weights, so that both files hold the same network.
-    export_onnx(load_model(half), onnx, spec, half=True, source=arguments.source)
+    # From the weights as they were, or they would be rounded twice: before their norms are folded in, and after.
+    export_onnx(load_model(arguments.weights), onnx, spec, half=True, source=arguments.source)
     for path in (half, onnx):
         print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB")
 

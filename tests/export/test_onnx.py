@@ -53,7 +53,7 @@ def files(network: BiRefNet, tmp_path_factory: pytest.TempPathFactory) -> dict[b
     return paths
 
 
-@pytest.mark.parametrize(("half", "tolerance"), [(False, 1e-5), (True, 2e-3)])
+@pytest.mark.parametrize(("half", "tolerance"), [(False, 1e-5), (True, 5e-3)])
 def test_the_file_computes_what_the_network_does(
     network: BiRefNet, files: dict[bool, Path], half: bool, tolerance: float
 ) -> None:
@@ -71,7 +71,7 @@ def test_one_input_one_output_and_the_facts(files: dict[bool, Path]) -> None:
     assert [port.name for port in model.graph.output] == ["logits"]
     facts = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
     assert facts["size"] == [96, 64] and facts["activation"] == "sigmoid" and facts["source"] == "a test"
-    assert 0 <= facts["largest_alpha_error"] < 2e-3
+    assert 0 <= facts["largest_alpha_error"] < 5e-3
     runtime = OnnxRuntime(files[True], device="cpu")
     assert runtime.spec == SPEC
 

@@ -25,7 +25,7 @@ from birefnet.runtimes.onnx import OnnxRuntime
 log = logging.getLogger(__name__)
 
 OPSET = 18
-LARGEST_ERROR = 2e-3  # of the alpha, for weights stored in half precision; float32 stays below 1e-5
+LARGEST_ERROR = 5e-3  # of the alpha, for weights stored in half precision; float32 stays below 1e-5
 _SMALL = 64  # initialisers of fewer values stay float32: halving them saves nothing
 
 
@@ -56,7 +56,7 @@ def export_onnx(network: BiRefNet, path: Path, spec: InputSpec, *, half: bool = 
 
     Raises:
         ConfigError: if the network has deformable convolutions.
-        WeightsError: if the file's alpha differs by more than 1e-5 (half: 2e-3); the file is removed.
+        WeightsError: if the file's alpha differs by more than 1e-5 (half: 5e-3); the file is removed.
         MissingExtra: without onnx and onnxscript.
     """
     if "aspp_deformable" in (network.config.attention, network.config.squeeze):
@@ -64,7 +64,7 @@ def export_onnx(network: BiRefNet, path: Path, spec: InputSpec, *, half: bool = 
     onnx: Any = require("onnx", "export")
     require("onnxscript", "export")
     folded = fold_batch_norms(network)
-    picture = torch.randn(1, 3, spec.height, spec.width, generator=torch.Generator().manual_seed(0))
+    picture = _sample(spec)
     program = torch.onnx.export(
         _LogitsOnly(folded).eval(),
         (picture,),
@@ -89,6 +89,17 @@ def export_onnx(network: BiRefNet, path: Path, spec: InputSpec, *, half: bool = 
         "source": source,
     }
     return _write_proved(onnx, model, path, facts, network, picture.numpy(), LARGEST_ERROR if half else 1e-5)
+
+
+def _sample(spec: InputSpec) -> Tensor:
+    """A normalised picture (1, 3, height, width): a bright disc on soft shapes, and grain; the same at every call."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = torch.randn(1, 3, 6, 6, generator=generator)
+    grain = torch.randn(1, 3, spec.height, spec.width, generator=generator)
+    soft = nn.functional.interpolate(shapes, (spec.height, spec.width), mode="bicubic", align_corners=False)
+    y = torch.linspace(-1, 1, spec.height)[:, None]
+    x = torch.linspace(-1, 1, spec.width)
+    return soft + 0.2 * grain + 2 * (y * y + x * x < 0.3)
 
 
 def fold_batch_norms(network: BiRefNet) -> BiRefNet:

@@ -57,7 +57,7 @@ _ROWS = (
         name="nano",
         task="in the box: small, quick, offline",
         backbone="mobilenet_v2",
-        size=(512, 512),
+        size=(576, 576),
         weights=BundledFile(filename="nano.safetensors"),
         onnx=BundledFile(filename="nano.onnx"),
         aliases=("birefnet-nano",),
