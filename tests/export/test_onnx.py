@@ -76,6 +76,13 @@ def test_one_input_one_output_and_the_facts(files: dict[bool, Path]) -> None:
     assert runtime.spec == SPEC
 
 
+def test_nothing_of_the_machine_is_in_the_file(files: dict[bool, Path]) -> None:
+    for path in files.values():
+        content = path.read_bytes()
+        assert b"stack_trace" not in content
+        assert str(Path(export.__file__).parent).encode() not in content
+
+
 def test_batch_norms_are_gone_and_half_is_half_the_size(files: dict[bool, Path]) -> None:
     assert "BatchNormalization" not in {node.op_type for node in onnx.load(files[False]).graph.node}
     weights = onnx.load(files[True]).graph.initializer

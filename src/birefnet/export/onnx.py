@@ -78,7 +78,7 @@ def export_onnx(network: BiRefNet, path: Path, spec: InputSpec, *, half: bool = 
     model = program.model_proto
     if half:
         _store_half(onnx, model.graph)
-    del model.metadata_props[:]
+    _forget_origin(model)
     facts = {
         "size": [spec.width, spec.height],
         "mean": spec.mean,
@@ -116,6 +116,14 @@ def fold_batch_norms(network: BiRefNet) -> BiRefNet:
 
 # Attributes of one module that are always used one after the other.
 _CONV_NORM = (("conv", "norm"), ("conv_in", "norm_in"), ("conv_out", "norm_out"), ("fuse", "fuse_norm"))
+
+
+def _forget_origin(model: Any) -> None:
+    """Drop what the exporter notes of the machine: stack traces with its paths, in every node and value."""
+    parts = [model, model.graph, *model.graph.node, *model.graph.initializer, *model.graph.value_info, *model.functions]
+    for part in (*parts, *model.graph.input, *model.graph.output):
+        del part.metadata_props[:]
+        part.doc_string = ""
 
 
 def _store_half(onnx: Any, graph: Any) -> None:
