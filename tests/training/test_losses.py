@@ -77,10 +77,12 @@ def test_one_training_step_equals_the_references(name: str) -> None:
     compared = [key for key, value in expected.items() if value > NO_GRADIENT]
     assert len(compared) > 0.9 * len(expected)
     off = {key: abs(float(norms[key]) / expected[key] - 1) for key in compared}
-    # A handful of sums nearly cancel (biases of offsets at 4x4 positions, mostly). There the reference's own float32
-    # figures are up to 42 % from a float64 run of the same function, so no implementation can be closer.
-    assert sum(value > 1e-2 for value in off.values()) <= 0.015 * len(off)
-    assert max(off.values()) < 0.25, max(off, key=lambda key: off[key])
+    # Some sums nearly cancel (biases of offsets at 4x4 positions, mostly). There the reference's own float32 figures
+    # are up to 42 % from a float64 run of the same function, and ours change with the number of threads: what can be
+    # asked is that they are few, and that the others agree.
+    assert sum(value > 1e-2 for value in off.values()) <= 0.03 * len(off)
+    assert sorted(off.values())[len(off) // 2] < 4e-3
+    assert max(off.values()) < 0.3, max(off, key=lambda key: off[key])
     assert all(float(norms[key]) < 10 * NO_GRADIENT for key in expected.keys() - set(compared))
     after = to_released(network.state_dict())
     for key, value in facts["bn_running_mean_after"].items():  # type: ignore[attr-defined]
