@@ -68,19 +68,6 @@ def rotate(picture: Array, mask: Array, degrees: float) -> tuple[Array, Array]:
     return turned[0], turned[1]
 
 
-def shrink(picture: Array, mask: Array, factor: float) -> tuple[Array, Array]:
-    """Both made smaller by `factor` < 1 inside the same frame, on the blurred, stretched border of the picture."""
-    height, width = mask.shape
-    small_h, small_w = max(8, round(height * factor)), max(8, round(width * factor))
-    top, left = (height - small_h) // 2, (width - small_w) // 2
-    pads = ((top, height - small_h - top), (left, width - small_w - left))
-    small = resize(picture, (small_w, small_h))
-    return (
-        np.pad(small, (*pads, (0, 0)), mode="edge"),
-        np.pad(resize(mask, (small_w, small_h)), pads, mode="edge"),
-    )
-
-
 def jitter_colours(rng: np.random.Generator, picture: Array, strength: float = 1.0) -> Array:
     """Exposure, contrast, saturation, colour cast and gamma, together about as strong as a phone's worst."""
     x = picture.astype(np.float32) / 255
