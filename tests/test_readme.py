@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from birefnet.cli.main import _EPILOG, COMMANDS, _parser
-from birefnet.weights.download import BUNDLED
 from tests.cli.test_nasty import disc
 
 ROOT = Path(__file__).parents[1]
@@ -44,7 +43,6 @@ def test_every_command_line_is_understood(line: str) -> None:
         assert context.params or context.args is not None
 
 
-@pytest.mark.skipif(not (BUNDLED / "nano.onnx").exists(), reason="this checkout has no model in the box")
 def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("cat.jpg", "dog.jpg"):
@@ -58,9 +56,7 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_links_between_documents_lead_somewhere() -> None:
-    # These are made with the model in the box.
-    later = set() if (BUNDLED / "nano.onnx").exists() else {"docs/models.md", "docs/pictures/side-by-side.jpg"}
     for path in DOCUMENTS:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text(encoding="utf-8")):
             file = (path.parent / target).resolve()
-            assert file.exists() or str(file.relative_to(ROOT)) in later, f"{path.name}: {target}"
+            assert file.exists(), f"{path.name}: {target}"
