@@ -15,12 +15,16 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-OPTIONAL = ("torch", "torchvision", "yaml", "onnx", "onnxscript", "pillow_heif", "tensorboard", "openvino")
+OPTIONAL = (
+    *("torch", "torchvision", "yaml", "accelerate", "tensorboard", "peft", "cv2", "matplotlib", "scipy"),
+    *("onnx", "onnxscript", "pillow_heif", "openvino"),
+)
 # What is made of torch; everything else must do without.
 NEEDS_TORCH = (
     "birefnet.export.onnx",
     "birefnet.network",
     "birefnet.training",
+    "birefnet.weights.backbones",
     "birefnet.weights.checkpoint",
     "birefnet.weights.fit",
     "birefnet.weights.infer",

@@ -24,10 +24,13 @@ ARROWS = {
     "weights": {"errors", "network"},
     "runtimes": {"errors", "pixels", "network", "weights"},
     "data": {"errors", "pixels"},
-    "training": {"errors", "pixels", "network", "weights", "data"},
+    "evaluation": {"errors", "pixels", "network", "weights", "data", "runtimes"},
+    "training": {"errors", "pixels", "network", "weights", "data", "evaluation"},
     "export": {"errors", "pixels", "network", "weights", "runtimes"},
     "remover": {"errors", "pixels", "runtimes", "weights"},
-    "cli": {"errors", "pixels", "network", "weights", "runtimes", "data", "training", "export", "remover"},
+    "cli": {
+        *("errors", "pixels", "network", "weights", "runtimes", "data", "evaluation", "training", "export", "remover"),
+    },
     "__main__": {"cli"},
 }
 # room -> what it may import of others at the head of its modules, besides torch in the modules that need it;
@@ -39,6 +42,7 @@ LIBRARIES = {
     "weights": {"numpy", "safetensors", "huggingface_hub", "platformdirs", "tqdm"},
     "runtimes": {"numpy"},
     "data": {"numpy", "PIL"},
+    "evaluation": {"numpy", "PIL"},
     "training": {"numpy", "PIL", "safetensors"},
     "export": {"numpy"},
     "remover": {"numpy", "PIL"},

@@ -105,7 +105,7 @@ def test_doctor(birefnet: Run) -> None:
     code, out, _ = birefnet("doctor", "--json")
     facts = json.loads(out)
     assert code == 0
-    assert set(facts["extras"]) == {"torch", "heif", "train", "export"}
+    assert set(facts["extras"]) == {"torch", "heif", "evaluate", "train", "lora", "export"}
     assert facts["packages"]["numpy"] and facts["choice"]["why"]
 
 

@@ -21,7 +21,8 @@ def test_samples_have_the_size_asked_for_and_masks_of_every_kind(folders: DataCo
     mixture = Mixture(Library.load(folders), folders, seed=1)
     shares = []
     for number in range(60):
-        picture, mask = mixture.sample(number, 96)
+        picture, mask, label = mixture.sample(number, 96)
+        assert label is None
         assert picture.shape == (96, 96, 3) and picture.dtype == np.uint8
         assert mask.shape == (96, 96) and mask.dtype == np.uint8
         shares.append(mask.mean() / 255)

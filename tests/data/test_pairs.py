@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from birefnet.data.pairs import find_pairs, find_pictures
+from birefnet.data.pairs import find_all_pairs, find_pairs, find_pictures, find_sets
 from birefnet.errors import DataError
 
 
@@ -49,3 +49,42 @@ def test_a_missing_or_empty_folder_is_an_error(tmp_path: Path, make: bool) -> No
         folder.mkdir()
     with pytest.raises(DataError, match="none"):
         find_pictures(folder)
+
+
+def test_what_all_folders_lack_is_one_error(tmp_path: Path) -> None:
+    for name in ("a/im/x.png", "a/gt/y.png", "b/im/z.png", "c/im/ok.png", "c/gt/ok.png"):
+        _write(tmp_path / name)
+    with pytest.raises(DataError) as caught:
+        find_all_pairs([(tmp_path / name, None) for name in "abcd"])
+    text = str(caught.value)
+    assert all(part in text for part in ("`x`", "`y`", "b/gt", "d/im")) and "ok" not in text
+
+
+def test_long_lists_are_cut_with_a_count(tmp_path: Path) -> None:
+    for index in range(14):
+        _write(tmp_path / "im" / f"{index:02}.png")
+    _write(tmp_path / "gt" / "00.png")
+    with pytest.raises(DataError, match=r"13 pictures without a mask: `01`, .*`10` and 3 more"):
+        find_pairs(tmp_path)
+
+
+@pytest.mark.parametrize(("picture", "mask"), [("{}", "{}_mask"), ("{}-photo", "{}")])
+def test_names_that_differ_by_an_ending_are_recognised(tmp_path: Path, picture: str, mask: str) -> None:
+    for name in ("cat", "catfish", "dog"):
+        _write(tmp_path / "im" / f"{picture.format(name)}.png")
+        _write(tmp_path / "gt" / f"{mask.format(name)}.png")
+    with pytest.raises(DataError, match=r"are called \.\.\.(_mask|-photo); rename"):
+        find_pairs(tmp_path)
+
+
+def test_hidden_files_do_not_count(tmp_path: Path) -> None:
+    for name in ("im/a.png", "gt/a.png", "im/._a.png"):
+        _write(tmp_path / name)
+    assert len(find_pairs(tmp_path)) == 1
+
+
+def test_sets_are_found_up_to_two_levels_below(tmp_path: Path) -> None:
+    for name in ("one/im/a.png", "task/two/gt/a.png", "task/deep/er/im/a.png", ".hidden/im/a.png"):
+        _write(tmp_path / name)
+    assert [path.relative_to(tmp_path).as_posix() for path in find_sets(tmp_path)] == ["one", "task/two"]
+    assert find_sets(tmp_path / "one") == [tmp_path / "one"]

@@ -45,7 +45,7 @@ def test_drawn_plants_are_thin_and_differ() -> None:
 
 def test_plain_backgrounds_are_smooth() -> None:
     for seed in range(8):
-        plain = plain_background(np.random.default_rng(seed), 64)
+        plain = plain_background(np.random.default_rng(seed), (64, 64))
         assert plain.shape == (64, 64, 3)
         assert np.abs(np.diff(plain.astype(int), axis=0)).mean() < 12
 

@@ -97,6 +97,7 @@ def test_devices_without_the_fused_sum_give_the_same(monkeypatch: pytest.MonkeyP
     inputs = case.inputs(torch.float64)
     fused = _value_and_gradients(case, inputs)
     monkeypatch.setattr(sampling, "_FUSED_DEVICES", ())
+    monkeypatch.setattr(sampling, "_LEARNING_DEVICES", ())
     for ours, expected in zip(_value_and_gradients(case, inputs), fused, strict=True):
         torch.testing.assert_close(ours, expected)
 

@@ -1,4 +1,4 @@
-"""The training step against the reference's, and each loss against what can be worked out by hand."""
+"""The training step against the reference's, and the sum of the terms against what can be worked out by hand."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from birefnet.network import BiRefNet
+from birefnet.errors import ConfigError, InputError
+from birefnet.network import BiRefNet, Prediction
 from birefnet.network.backbones.layers import DropPath
 from birefnet.training.losses import (
     LossWeights,
-    bce,
+    classification_loss,
     gradient_targets,
-    iou,
     laplacian,
-    mae,
-    ssim,
     total_loss,
 )
 from birefnet.weights.checkpoint import load_model
@@ -90,47 +88,12 @@ def test_one_training_step_equals_the_references(name: str) -> None:
 
 
 def _random(*shape: int, seed: int = 0) -> Tensor:
+    """Uniform in [0, 1)."""
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def test_iou_by_hand_is_summed_over_the_batch() -> None:
-    target = torch.zeros(2, 1, 4, 4)
-    target[:, :, :2] = 1
-    probability = torch.zeros(2, 1, 4, 4)
-    probability[0, :, 1:3] = 1  # overlaps 4 of 12
-    assert float(iou(probability, target)) == pytest.approx((1 - 4 / 12) + 1, abs=1e-5)
-    assert float(iou(target, target)) == pytest.approx(0, abs=1e-5)
-
-
-def test_iou_of_an_empty_scene_rewards_emptiness() -> None:
-    nothing = torch.zeros(1, 1, 8, 8)
-    assert float(iou(nothing, nothing)) == pytest.approx(0, abs=1e-6)
-    assert float(iou(nothing + 0.5, nothing)) == pytest.approx(1, abs=1e-5)
-
-
-def test_bce_and_mae_by_hand() -> None:
-    logits, target = torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2)
-    assert float(bce(logits, target)) == pytest.approx(np.log(2), rel=1e-6)
-    assert float(mae(logits.sigmoid(), target)) == pytest.approx(0.5)
-
-
-def test_ssim_equals_the_windowed_sums_it_stands_for() -> None:
-    """Against the definition: moments under an 11x11 Gaussian, zero padding, pixel by pixel."""
-    p, t = _random(1, 1, 9, 13).double(), _random(1, 1, 9, 13, seed=1).double()
-    at = np.arange(11) - 5
-    g = np.exp(-(at**2) / (2 * 1.5**2))
-    window = np.outer(g, g) / g.sum() ** 2
-    a, b = np.pad(p[0, 0].numpy(), 5), np.pad(t[0, 0].numpy(), 5)
-    values = []
-    for y in range(9):
-        for x in range(13):
-            u, v = a[y : y + 11, x : x + 11], b[y : y + 11, x : x + 11]
-            mu, mv = (window * u).sum(), (window * v).sum()
-            su, sv = (window * u * u).sum() - mu**2, (window * v * v).sum() - mv**2
-            suv = (window * u * v).sum() - mu * mv
-            values.append((2 * mu * mv + 1e-4) * (2 * suv + 9e-4) / ((mu**2 + mv**2 + 1e-4) * (su + sv + 9e-4)))
-    assert float(ssim(p, t)) == pytest.approx(1 - (1 + np.mean(values)) / 2, abs=1e-9)
-    assert float(ssim(p, p)) == pytest.approx(0, abs=1e-12)
+def _logits(*shape: int, seed: int = 0) -> Tensor:
+    return 2 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def test_the_laplacian_is_zero_on_plains_and_slopes() -> None:
@@ -152,8 +115,6 @@ def test_the_gradient_target_teaches_the_side_predictions_too() -> None:
 
 
 def test_a_term_of_weight_zero_is_left_out() -> None:
-    from birefnet.network import Prediction
-
     prediction = Prediction(logits=_random(1, 1, 32, 32))
     weights = LossWeights(bce=2, iou=0, ssim=0, mae=0, gradient=0)
     loss, parts = total_loss(prediction, _random(1, 3, 32, 32), _random(1, 1, 32, 32, seed=1), weights)
@@ -161,3 +122,70 @@ def test_a_term_of_weight_zero_is_left_out() -> None:
     assert float(loss) == pytest.approx(parts["bce"])
     with pytest.raises(ValueError, match="negative"):
         LossWeights(mae=-1)
+
+
+def _part(prediction: Prediction, rows: slice) -> Prediction:
+    assert prediction.class_logits is not None
+    return Prediction(
+        logits=prediction.logits[rows],
+        side_logits=tuple(side[rows] for side in prediction.side_logits),
+        edge_logits=tuple(edge[rows] for edge in prediction.edge_logits),
+        class_logits=prediction.class_logits[rows],
+    )
+
+
+ALL = ("bce", "iou", "iou_patch", "ssim", "mae", "mse", "reg", "cnt", "structure", "gradient", "classification")
+
+
+@pytest.mark.parametrize("cut", [1, 3])
+def test_parts_of_a_batch_add_up_to_the_whole_in_every_term_and_gradient(cut: int) -> None:
+    logits = _logits(5, 1, 96, 80).requires_grad_()
+    prediction = Prediction(
+        logits=logits,
+        side_logits=tuple(logits[..., :: 96 // size, :: 80 // size] for size in (4, 8, 16)),
+        edge_logits=tuple(_logits(5, 1, size, size, seed=size) for size in (4, 8, 16)),
+        class_logits=_logits(5, 7, seed=2),
+    )
+    picture, target = _logits(5, 3, 96, 80, seed=3), _random(5, 1, 96, 80, seed=1)
+    classes = torch.tensor([3, -1, 0, 6, -1])
+    weights = LossWeights(**{name: 1.0 + i / 8 for i, name in enumerate(ALL)}, sides=0.5)
+    whole, parts = total_loss(prediction, picture, target, weights, classes=classes)
+    assert set(parts) == set(ALL) and all(value > 0 for value in parts.values())
+    (gradient,) = torch.autograd.grad(whole, logits, retain_graph=True)
+
+    added, sums = torch.zeros(()), dict.fromkeys(ALL, 0.0)
+    for rows in (slice(0, cut), slice(cut, 5)):
+        share = len(classes[rows]) / 5
+        loss, found = total_loss(
+            _part(prediction, rows), picture[rows], target[rows], weights, classes=classes[rows], share=share
+        )
+        added = added + loss
+        sums = {name: sums[name] + found[name] for name in ALL}
+    assert float(added.detach()) == pytest.approx(float(whole.detach()), rel=1e-5)
+    assert sums == pytest.approx(parts, rel=1e-5)
+    torch.testing.assert_close(torch.autograd.grad(added, logits)[0], gradient, rtol=1e-3, atol=1e-7)
+
+
+def test_the_classifiers_loss_by_hand_and_without_labels() -> None:
+    logits = torch.tensor([[0.0, 0.0], [0.0, np.log(3.0)], [5.0, 1.0]])
+    expected = (np.log(2) + np.log(4 / 3)) / 3  # the third picture has no class and counts as 0
+    assert float(classification_loss(logits, torch.tensor([0, 1, -1]))) == pytest.approx(expected, rel=1e-6)
+    assert float(classification_loss(logits, torch.tensor([-1, -1, -1]))) == 0
+    with pytest.raises(InputError, match="class 2, but the network knows 2"):
+        classification_loss(logits, torch.tensor([0, 2, -1]))
+
+
+def test_autocast_does_not_reach_the_loss() -> None:
+    prediction = Prediction(logits=_logits(2, 1, 64, 64), side_logits=(_logits(2, 1, 8, 8),))
+    picture, target = _logits(2, 3, 64, 64, seed=1), _random(2, 1, 64, 64)
+    outside, parts = total_loss(prediction, picture, target, LossWeights())
+    with torch.autocast("cpu", torch.bfloat16):
+        inside, same = total_loss(prediction, picture, target, LossWeights())
+    assert float(inside) == float(outside)
+    assert same == parts
+
+
+def test_a_loss_without_terms_is_refused() -> None:
+    nothing = LossWeights(bce=0, iou=0, ssim=0, mae=0)
+    with pytest.raises(ConfigError, match="nothing to learn"):
+        total_loss(Prediction(logits=_logits(1, 1, 32, 32)), _logits(1, 3, 32, 32), _random(1, 1, 32, 32), nothing)

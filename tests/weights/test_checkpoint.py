@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from birefnet.errors import ConfigError, DeviceError, DownloadError, UnknownModel, WeightsError
 from birefnet.network.birefnet import BiRefNet
 from birefnet.network.config import BiRefNetConfig
-from birefnet.weights.checkpoint import load_model, save_model
+from birefnet.weights.checkpoint import load_model, read_config, save_model
 from birefnet.weights.names import to_released
 from tests.seeded import fill
 
@@ -65,6 +65,13 @@ def test_files_and_folders(tiny: BiRefNet, tmp_path: Path, name: str, as_folder:
 def test_file_of_the_old_format(tiny: BiRefNet, tmp_path: Path) -> None:
     torch.save(to_released(clone(tiny)), tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     assert same(load_model(tmp_path / "old.pth"), tiny)
+
+
+def test_configuration_without_the_model(tiny: BiRefNet, tmp_path: Path) -> None:
+    torch.save(to_released(clone(tiny)), tmp_path / "a.pth")
+    assert read_config(tmp_path / "a.pth") == read_config(save_model(tiny, tmp_path / "b.safetensors")) == tiny.config
+    assert read_config(tmp_path / "a.pth", two_scale="add").two_scale == "add"
+    assert read_config("nano", offline=True).backbone == "mobilenet_v2"
 
 
 def test_averaged_weights_come_first(tiny: BiRefNet) -> None:

@@ -11,7 +11,7 @@ from birefnet.errors import ConfigError, WeightsError
 from birefnet.network.backbones import BACKBONES
 from birefnet.network.birefnet import BiRefNet
 from birefnet.network.config import BiRefNetConfig
-from birefnet.weights.infer import SIGNS, infer_config, released_config
+from birefnet.weights.infer import SIGNS, find_backbone_of, infer_config, released_config
 from birefnet.weights.names import to_released
 from tests.goldens import CASES, MANIFESTS, case, manifest
 
@@ -118,3 +118,11 @@ def test_decoder_that_cannot_be(entry: str, shape: list[int] | None, message: st
         shapes[entry] = shape
     with pytest.raises(WeightsError, match=message):
         infer_config(empty(shapes))
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_a_backbone_alone(name: str) -> None:
+    inner = "bb.model." if name.startswith("dino") else "bb."
+    shapes = {entry.removeprefix(inner): tuple(shape) for entry, shape in manifest(name).items()}
+    assert find_backbone_of(shapes) == name
+    assert find_backbone_of(shapes | {SIGNS[name].entry: (1, 2, 3)}) is None

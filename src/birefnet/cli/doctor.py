@@ -12,7 +12,9 @@ import typer
 EXTRAS = {
     "torch": ("torch",),
     "heif": ("pillow-heif",),
-    "train": ("torch", "pyyaml"),
+    "evaluate": ("matplotlib", "opencv-python-headless"),
+    "train": ("torch", "accelerate", "pyyaml", "tensorboard"),
+    "lora": ("torch", "accelerate", "pyyaml", "tensorboard", "peft"),
     "export": ("torch", "onnx", "onnxscript"),
 }
 

@@ -29,11 +29,12 @@ class Command(NamedTuple):
 
 
 COMMANDS = (
-    Command(
-        "remove", "birefnet.cli.remove:remove", "Cut the subject out of pictures: files, folders, globs or a pipe."
-    ),
+    Command("remove", "birefnet.cli.remove:remove", "Cut the subject out of pictures: files, folders, globs, a pipe."),
     Command("models", "birefnet.cli.models:app", "List the models, or fetch one."),
+    Command("data", "birefnet.cli.data:app", "Check pictures and masks before training on them."),
     Command("train", "birefnet.cli.train:train", "Train or fine-tune a network from a recipe."),
+    Command("evaluate", "birefnet.cli.evaluate:evaluate", "Judge predictions or a model by true masks."),
+    Command("compare", "birefnet.cli.compare:compare", "Name the best of several checkpoints or predictions."),
     Command("doctor", "birefnet.cli.doctor:doctor", "Show versions, devices, extras, and which of them would be used."),
 )
 

@@ -1,7 +1,7 @@
 """Random changes to a picture and its mask; every function takes its own random generator.
 
-Legend: S side of the square sample; H, W picture size. Pictures are uint8 RGB (H, W, 3), masks uint8
-(H, W) with 255 for the subject. Nothing here touches a global random state.
+Legend: H, W size. Pictures are uint8 RGB (H, W, 3), masks uint8 (H, W) with 255 for the subject. Nothing here touches
+a global random state.
 """
 
 from __future__ import annotations

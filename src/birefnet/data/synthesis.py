@@ -1,6 +1,6 @@
 """Pictures made up for training: cut-outs on backgrounds, and thin, branching subjects drawn from nothing.
 
-Legend: S side of the square canvas; a layer is float32 RGB (S, S, 3) in 0..255 with alpha (S, S) in 0..1.
+Legend: H, W size of the canvas; a layer is float32 RGB (H, W, 3) in 0..255 with alpha (H, W) in 0..1.
 """
 
 from __future__ import annotations
@@ -62,19 +62,35 @@ def _pot(draw: ImageDraw.ImageDraw, rng: np.random.Generator, big: int, fill: tu
     draw.polygon([(middle - half, top), (middle + half, top), (middle + foot, bottom), (middle - foot, bottom)], fill)
 
 
-def plain_background(rng: np.random.Generator, side: int) -> Array:
-    """A plain colour or a soft gradient between two, (side, side, 3), sometimes with a little grain."""
+def plain_background(rng: np.random.Generator, size: tuple[int, int]) -> Array:
+    """A plain colour or a soft gradient between two, at `size` (width, height), sometimes with a little grain."""
+    width, height = size
     a, b = rng.uniform(0, 255, 3).astype(np.float32), rng.uniform(0, 255, 3).astype(np.float32)
     if rng.random() < 0.5:  # studio backdrops are mostly grey or white
         a[:] = a.mean()
         b = np.clip(a + rng.normal(0, 25), 0, 255).astype(np.float32)
-    y, x = np.mgrid[0:side, 0:side].astype(np.float32) / side
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32) / np.array([[[height]], [[width]]], np.float32)
     angle = rng.uniform(0, 2 * np.pi)
     t = np.clip(0.5 + (x - 0.5) * np.float32(np.cos(angle)) + (y - 0.5) * np.float32(np.sin(angle)), 0, 1)[..., None]
     out = a + (b - a) * t
     if rng.random() < 0.5:
-        out = out + rng.standard_normal((side, side, 1), dtype=np.float32) * np.float32(rng.uniform(0, 6))
+        out = out + rng.standard_normal((height, width, 1), dtype=np.float32) * np.float32(rng.uniform(0, 6))
     return np.asarray(np.clip(out, 0, 255), np.uint8)
+
+
+def join(rng: np.random.Generator, one: Array, other: Array) -> Array:
+    """Two backgrounds (H, W, 3) as one: each where a smooth random field is above or below its median.
+
+    With few backgrounds to draw from, a network soon knows them by heart and takes all else for the subject; joined,
+    they are many, with borders that belong to no subject.
+    """
+    height, width = one.shape[:2]
+    cells = int(rng.integers(2, 5))
+    field = Image.fromarray(rng.standard_normal((cells, cells)).astype(np.float32))
+    smooth = np.asarray(field.resize((width, height), Image.Resampling.BICUBIC))
+    sharpness = np.float32(np.exp(rng.uniform(np.log(2), np.log(200))))
+    share = 1 / (1 + np.exp(np.clip((np.median(smooth) - smooth) * sharpness, -30, 30)))[..., None]
+    return np.asarray(one + (other.astype(np.float32) - one) * share + 0.5, np.uint8)
 
 
 def compose(rng: np.random.Generator, background: Array, cutouts: list[Array]) -> tuple[Array, Array]:
@@ -82,18 +98,18 @@ def compose(rng: np.random.Generator, background: Array, cutouts: list[Array]) -
 
     Args:
         rng: source of randomness.
-        background: (S, S, 3) uint8.
+        background: (H, W, 3) uint8.
         cutouts: RGBA arrays of any size, straight alpha.
 
     Returns:
-        The picture (S, S, 3) and its mask (S, S), both uint8.
+        The picture (H, W, 3) and its mask (H, W), both uint8.
     """
-    side = background.shape[0]
+    height, width = background.shape[:2]
     canvas = background.astype(np.float32)
-    mask = np.zeros((side, side), np.float32)
+    mask = np.zeros((height, width), np.float32)
     like_background = rng.random()
     for cutout in cutouts:
-        layer, alpha = _place(rng, cutout, side, alone=len(cutouts) == 1)
+        layer, alpha = _place(rng, cutout, (width, height), alone=len(cutouts) == 1)
         if like_background < 0.45:
             layer = _harmonise(layer, alpha, canvas, amount=rng.uniform(0.3, 1.0))
         if rng.random() < 0.25:
@@ -103,17 +119,20 @@ def compose(rng: np.random.Generator, background: Array, cutouts: list[Array]) -
     return np.asarray(np.clip(canvas + 0.5, 0, 255), np.uint8), np.asarray(np.clip(mask * 255 + 0.5, 0, 255), np.uint8)
 
 
-def _place(rng: np.random.Generator, cutout: Array, side: int, alone: bool) -> tuple[Float, Float]:
-    """One cut-out, trimmed, scaled, turned, recoloured and put somewhere: layer (S, S, 3) 0..255, alpha (S, S) 0..1."""
+def _place(rng: np.random.Generator, cutout: Array, size: tuple[int, int], alone: bool) -> tuple[Float, Float]:
+    """One cut-out, trimmed, scaled, turned, recoloured and put somewhere: layer (H, W, 3) 0..255, alpha (H, W) 0..1."""
+    (wide, tall), (rows, columns) = size, cutout.shape[:2]
     solid = np.argwhere(cutout[..., 3] > 16)
     if solid.size:
         (top, left), (bottom, right) = solid.min(0), solid.max(0) + 1
         cutout = cutout[top:bottom, left:right]
+        rows, columns = cutout.shape[:2]
     extent = rng.uniform(0.45, 1.05) if alone else rng.uniform(0.25, 0.65)
     stretch = np.exp(rng.normal(0, 0.15))
-    scale = extent * side / max(cutout.shape[0], cutout.shape[1])
-    width = int(np.clip(cutout.shape[1] * scale * stretch, 8, 1.3 * side))
-    height = int(np.clip(cutout.shape[0] * scale / stretch, 8, 1.3 * side))
+    # `extent` of the canvas, along whichever side the cut-out fills first.
+    scale = extent * tall / rows if rows * wide >= columns * tall else extent * wide / columns
+    width = int(np.clip(columns * scale * stretch, 8, 1.3 * wide))
+    height = int(np.clip(rows * scale / stretch, 8, 1.3 * tall))
     rgb = jitter_colours(rng, cutout[..., :3], 0.8)
     # Pillow resizes and turns RGBA pictures premultiplied, so no colour bleeds in from transparent pixels.
     small = Image.fromarray(np.dstack([rgb, cutout[..., 3]])).resize((width, height), Image.Resampling.BILINEAR)
@@ -121,10 +140,10 @@ def _place(rng: np.random.Generator, cutout: Array, side: int, alone: bool) -> t
         small = small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if rng.random() < 0.35:
         small = small.rotate(rng.normal(0, 12), Image.Resampling.BILINEAR, expand=True)
-    layer = Image.new("RGBA", (side, side))
+    layer = Image.new("RGBA", size)
     reach = 0.08 if alone else 0.25
-    x = side / 2 + rng.normal(0, reach) * side - small.width / 2
-    y = side / 2 + rng.normal(0, reach) * side - small.height / 2
+    x = wide / 2 + rng.normal(0, reach) * wide - small.width / 2
+    y = tall / 2 + rng.normal(0, reach) * tall - small.height / 2
     layer.paste(small, (int(x), int(y)))
     if rng.random() < 0.3:
         layer = layer.convert("RGBa").filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.0))).convert("RGBA")
@@ -144,12 +163,12 @@ def _harmonise(layer: Float, alpha: Float, canvas: Float, amount: float) -> Floa
 
 
 def _shadow(rng: np.random.Generator, alpha: Float) -> Float:
-    """A soft, displaced copy of the alpha, (S, S) in 0..1."""
-    side = alpha.shape[0]
-    blur = ImageFilter.GaussianBlur(side * rng.uniform(0.01, 0.04))
+    """A soft, displaced copy of the alpha, (H, W) in 0..1."""
+    height, width = alpha.shape
+    blur = ImageFilter.GaussianBlur(min(height, width) * rng.uniform(0.01, 0.04))
     shadow = Image.fromarray(np.asarray(alpha * 255, np.uint8)).filter(blur)
-    dx, dy = rng.normal(0, 0.05, 2) * side
-    moved = shadow.transform((side, side), Image.Transform.AFFINE, (1, 0, -dx, 0, 1, -abs(dy)))
+    dx, dy = rng.normal(0, 0.05, 2) * (width, height)
+    moved = shadow.transform((width, height), Image.Transform.AFFINE, (1, 0, -dx, 0, 1, -abs(dy)))
     return np.asarray(moved).astype(np.float32) / np.float32(255)
 
 

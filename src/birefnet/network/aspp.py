@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from birefnet.network.blocks import make_norm, size_of
+from birefnet.network.blocks import make_norm
 from birefnet.network.deform import DeformableConv
+from birefnet.network.recompute import Recomputable
 
 _DILATIONS = (1, 6, 12, 18)  # the first is a 1x1 convolution
 _DEFORMABLE_KERNELS = (1, 1, 3, 7)
@@ -53,13 +54,25 @@ class ASPP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         looks = [branch(x) for branch in self.branches]
-        looks.append(self.pooled(x).expand(-1, -1, *size_of(x)))
-        fused = F.relu(self.fuse_norm(self.fuse(torch.cat(looks, dim=1))))
+        fused = F.relu(self.fuse_norm(self._fused([*looks, self.pooled(x)])))
         y: Tensor = self.dropout(fused)
         return y
 
+    def _fused(self, looks: list[Tensor]) -> Tensor:
+        """`fuse` of all looks on top of each other, as a sum of one product per look.
 
-class _Branch(nn.Module):
+        The map of all their channels, the largest of the network, is never made, and the pooled look, (B, C, 1, 1),
+        is spread only when it has become a summand.
+        """
+        weights = torch.split(self.fuse.weight, [look.shape[1] for look in looks], dim=1)
+        products = [F.conv2d(look, weight) for look, weight in zip(looks, weights, strict=True)]
+        y = sum(products[1:], products[0])
+        if self.fuse.bias is not None:
+            y = y + self.fuse.bias[:, None, None]
+        return y
+
+
+class _Branch(Recomputable):
     """One convolution, its norm and a ReLU."""
 
     def __init__(self, conv: nn.Module, width: int, batch_norm: bool) -> None:

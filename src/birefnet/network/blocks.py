@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from birefnet.network.recompute import Recomputable
+
 
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     """(B, C, H, W) -> (B, C, *size), bilinear with aligned corners, as everywhere in the network."""
@@ -75,7 +77,7 @@ class DecoderBlock(nn.Module):
         return y if self.shortcut is None else y + self.shortcut(x)
 
 
-class PictureBlock(nn.Module):
+class PictureBlock(Recomputable):
     """Two convolutions that read the picture, with no activation between them; (B, C, H, W) -> (B, out_width, H, W)."""
 
     def __init__(self, width: int, out_width: int, *, inner_width: int) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from birefnet.network.sampling import Lattice, from_table, make_table, take, wide
+from birefnet.network.sampling import Lattice, from_table, give, make_table, products, take, wide
 
 Two = tuple[int, int]
 
@@ -127,19 +127,18 @@ def _deform_conv2d_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The gradients of x, offset, mask and weight; sums are kept in float32 or wider."""
     precise = wide(x.dtype)
-    table, rows = make_table(x.to(precise)), _weight_rows(weight)
+    table, rows = make_table(x), _weight_rows(weight)
+    precise_table = table.to(precise)
     lattice = Lattice(x, offset, mask, kernel=weight.shape[2:], stride=stride, padding=padding, dilation=dilation)
-    grad_table, grad_rows = torch.zeros_like(table), torch.zeros_like(rows, dtype=precise)
+    grad_table, grad_rows = torch.zeros_like(precise_table), torch.zeros_like(rows, dtype=precise)
     grad_offset, grad_mask = [], []
     grad = grad.permute(0, 2, 3, 1).reshape(-1, weight.shape[0])  # (B, O, h, w) -> (B h w, O)
     for places, samples in lattice.blocks():
-        columns = take(table, samples).reshape(-1, len(rows)).to(x.dtype)
+        columns = take(table, samples).reshape(-1, len(rows))
         grad_rows += columns.T @ grad[places]
         grad_values = (grad[places] @ rows.T).to(precise).reshape(-1, x.shape[1])  # (M, C)
-        grad_corners = []
-        for corner, share in zip(samples.corners.unbind(1), samples.shares(precise).unbind(1), strict=True):
-            grad_corners.append((table.index_select(0, corner) * grad_values).sum(1))
-            grad_table.index_add_(0, corner, grad_values * share[:, None])
+        grad_corners = products(precise_table, samples, grad_values)
+        give(grad_table, samples, grad_values)
         moved, weighed = samples.backward(grad_corners)
         grad_offset.append(moved)
         grad_mask.append(weighed)

@@ -22,6 +22,8 @@ _BLOCK_BYTES_ELSEWHERE = 256 << 20
 
 # Devices on which torch has one fused operation for a weighted sum of rows.
 _FUSED_DEVICES = ("cpu", "cuda")
+# And those on which the operation that this one learns its weights by is better than a product and a sum per corner.
+_LEARNING_DEVICES = ("cpu",)
 
 # Zeros around the map, in pixels: what looks past it sees four of them, and feels no gradient.
 _BEFORE, _BEHIND = 2, 1
@@ -146,6 +148,26 @@ def take(table: Tensor, samples: Samples) -> Tensor:
     for corner, share in zip(samples.corners.unbind(1), shares.unbind(1), strict=True):
         values += table.index_select(0, corner) * share[:, None]
     return values
+
+
+def give(table: Tensor, samples: Samples, values: Tensor) -> None:
+    """The way back of `take`: add to each row of `table` the parts of `values` (M, C) that were taken from it."""
+    shares, part = samples.shares(values.dtype), torch.empty_like(values)
+    for corner, share in zip(samples.corners.unbind(1), shares.unbind(1), strict=True):
+        torch.mul(values, share[:, None], out=part)
+        table.index_add_(0, corner.long(), part)  # with int32, torch adds at half the speed
+
+
+def products(table: Tensor, samples: Samples, values: Tensor) -> list[Tensor]:
+    """Inner products of `values` (M, C) with the rows at each of the four corners, (M,) each."""
+    if table.device.type in _LEARNING_DEVICES:  # one pass, nothing in between
+        count, corners = samples.corners.shape
+        bag = torch.arange(count, dtype=torch.int32)
+        found = torch.ops.aten._embedding_bag_per_sample_weights_backward(
+            values, table, samples.corners.reshape(-1), bag * corners, bag.repeat_interleave(corners), 0
+        )
+        return list(found.reshape(count, corners).unbind(1))
+    return [(table.index_select(0, corner) * values).sum(1) for corner in samples.corners.unbind(1)]
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:

@@ -1,88 +1,70 @@
-"""A recipe: one YAML file that says all about a run, read into frozen records and checked at once."""
+"""What a recipe says, as frozen records that are checked when they are made; `reading.py` reads them from YAML.
+
+Everything a user may set is here, in `settings.py` (the part named `training`, offered here too), in `data` and in
+`network/config.py`; docs/recipes.md explains every key.
+"""
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
-from birefnet.data.dataset import DataConfig, parse_sources
-from birefnet.errors import ConfigError, require
+from birefnet.data.config import DataConfig, Source
+from birefnet.errors import ConfigError
 from birefnet.network.config import BiRefNetConfig
-from birefnet.training.losses import LossWeights
+from birefnet.training.losses import LossWeights, check_terms
+from birefnet.training.settings import (
+    DynamicSize,
+    Interval,
+    LoraConfig,
+    Phase,
+    Size,
+    TrainingConfig,
+    check,
+    check_side,
+    choose,
+)
+
+__all__ = [
+    "CheckpointConfig",
+    "DynamicSize",
+    "FinetuneConfig",
+    "Interval",
+    "LoraConfig",
+    "LossWeights",
+    "Phase",
+    "Recipe",
+    "Size",
+    "StartConfig",
+    "TrainingConfig",
+    "ValidationConfig",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Phase:
-    """A stretch of training at one size.
+class FinetuneConfig:
+    """The end of a run, in which some terms of the loss count less (`schedule.py`).
 
     Attributes:
-        steps: optimiser steps.
-        size: side of the square samples, a multiple of 32.
-        batch: samples a step.
+        last: how long before the end it begins, in epochs.
+        factors: term of the loss to the factor on its weight.
+        mode: "compounding" multiplies again at the start of every epoch, as the reference really runs it;
+            "switch" multiplies once.
     """
 
-    steps: int
-    size: int
-    batch: int
+    last: Interval
+    factors: Mapping[str, float]
+    mode: Literal["compounding", "switch"] = "switch"
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch < 1:
-            raise ConfigError(f"A phase has {self.steps} steps of {self.batch} samples; both must be above 0")
-        if self.size < 32 or self.size % 32:
-            raise ConfigError(f"A phase's `size` is {self.size}; it must be a multiple of 32")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingConfig:
-    """How the weights move.
-
-    Attributes:
-        phases: in the order in which they run.
-        lr: AdamW's rate at its height.
-        backbone_lr: factor on the backbone's rate.
-        weight_decay: AdamW's; biases and norms have none.
-        warmup: steps in which the rate rises from 0; then it falls by a cosine to `final_lr` of its height.
-        final_lr: part of the rate that is left at the end.
-        clip: largest norm of the gradient.
-        ema: decay of the moving average of the weights; 0 keeps none.
-        precision: "bf16" computes the network under autocast, "fp32" does not.
-        workers: processes that make samples.
-        validate_every, save_every: steps between validations and between checkpoints.
-        report_every: steps between lines of the log.
-    """
-
-    phases: tuple[Phase, ...]
-    lr: float = 1e-3
-    backbone_lr: float = 1.0
-    weight_decay: float = 1e-2
-    warmup: int = 100
-    final_lr: float = 0.01
-    clip: float = 5.0
-    ema: float = 0.998
-    precision: Literal["bf16", "fp32"] = "bf16"
-    workers: int = 2
-    validate_every: int = 1000
-    save_every: int = 500
-    report_every: int = 50
-
-    def __post_init__(self) -> None:
-        if not self.phases:
-            raise ConfigError("`training.phases` is empty; give at least one phase with steps, size and batch")
-        if self.precision not in ("bf16", "fp32"):
-            raise ConfigError(f"`training.precision` is {self.precision!r}; choose bf16 or fp32")
-        if not self.lr > 0:
-            raise ConfigError(f"`training.lr` is {self.lr}; it must be above 0")
-        if not 0 <= self.ema < 1:
-            raise ConfigError(f"`training.ema` is {self.ema}; it must be at least 0 and below 1")
-
-    @property
-    def steps(self) -> int:
-        """Steps of all phases together."""
-        return sum(phase.steps for phase in self.phases)
+        choose("finetune.mode", self.mode, "compounding", "switch")
+        if self.last.unit != "epochs":
+            raise ConfigError(f"`finetune.last` is {self.last}; it counts epochs, such as `20 epochs`")
+        check_terms(self.factors, "finetune.factors.")
+        for term, factor in self.factors.items():
+            check(factor >= 0, f"finetune.factors.{term}", factor, "0 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,13 +73,66 @@ class ValidationConfig:
 
     Attributes:
         root: folder that holds the sets.
-        sets: folders below it, each with `im` and `gt`.
-        size: side of the network's input.
+        task: folder between `root` and the sets, as in `data.task`; None for none.
+        sets: folders below it, each with `im` and `gt`; "." is the folder itself.
+        size: side of the network's input, or (width, height).
+        metrics: names of `birefnet.evaluation`'s metrics.
+        limit: pictures of each set that are looked at, evenly spread; None for all.
+        sheet: pictures on a sheet of predictions.
     """
 
     root: str
-    sets: tuple[str, ...]
-    size: int = 512
+    task: str | None = None
+    sets: tuple[str, ...] = (".",)
+    size: Size = 512
+    metrics: tuple[str, ...] = ("IoU", "MAE", "S")
+    limit: int | None = None
+    sheet: int = 8
+
+    def __post_init__(self) -> None:
+        if not self.sets or not self.metrics:
+            raise ConfigError("`validation.sets` and `validation.metrics` must each name at least one")
+        for side in (self.size,) if isinstance(self.size, int) else self.size:
+            check_side(side, "validation.size")
+        check(self.limit is None or self.limit >= 1, "validation.limit", self.limit)
+        check(self.sheet >= 0, "validation.sheet", self.sheet, "0 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartConfig:
+    """Where the weights come from; exactly one of the two.
+
+    Attributes:
+        backbone: weights of the backbone alone: a file, or ``hub:OWNER/NAME[@REVISION][/FILE]``.
+        weights: a whole network: a file, or a model by name such as ``general`` or ``nano``.
+    """
+
+    backbone: str | None = None
+    weights: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.backbone is None) == (self.weights is None):
+            raise ConfigError("`start` needs either `backbone` or `weights`, not both and not neither")
+
+    @classmethod
+    def from_text(cls, text: str) -> StartConfig:
+        """A plain text stands for the backbone's file."""
+        return cls(backbone=text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointConfig:
+    """Which weights stay in the run's folder beside the last and the best.
+
+    Attributes:
+        last: how long before the end weights begin to be kept; None keeps none.
+        every: interval between those that are kept.
+        best: the metric, of those of the validation, that says which weights are the best.
+    """
+
+    last: Interval | None = None
+    every: Interval = field(default_factory=lambda: Interval(5, "epochs"))
+    best: str = "IoU"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,124 +141,47 @@ class Recipe:
 
     Attributes:
         name: for logs and file names.
-        network: the architecture.
         data: what it trains on.
         training: how.
+        network: the architecture; None takes that of `start.weights`.
         losses: the terms' weights.
+        finetune: what changes in them near the end, or None.
         validation: on what it is judged, or None.
-        start: a backbone file to start from, or None for random weights.
+        start: where the weights come from; None for random ones.
+        checkpoints: which weights are kept.
         seed: of everything random.
     """
 
     name: str
-    network: BiRefNetConfig
     data: DataConfig
     training: TrainingConfig
+    network: BiRefNetConfig | None = None
     losses: LossWeights = field(default_factory=LossWeights)
+    finetune: FinetuneConfig | None = None
     validation: ValidationConfig | None = None
-    start: str | None = None
+    start: StartConfig | None = None
+    checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
     seed: int = 7
 
+    def __post_init__(self) -> None:
+        if self.network is None and (self.start is None or self.start.weights is None):
+            raise ConfigError("`network` is missing; give it, or `start.weights` to take it from a whole checkpoint")
+        if not self.name or re.search(r"[/\\]", self.name):
+            raise ConfigError(f"`name` is {self.name!r}; it becomes a file's name, so it needs letters and no slashes")
+
     def to_dict(self) -> dict[str, Any]:
-        """A plain dictionary of all values, defaults included."""
-        return {**asdict(self), "network": self.network.to_dict()}
-
-
-def load_recipe(path: Path, overrides: Mapping[str, str] | None = None) -> Recipe:
-    """Read a recipe.
-
-    Args:
-        path: a YAML file.
-        overrides: dotted keys with values as YAML, such as ``{"training.lr": "2e-5"}``.
-
-    Raises:
-        ConfigError: if the file is missing or no YAML, if a key is unknown (the nearest is named) or a value wrong.
-    """
-    yaml = require("yaml", "train")
-    try:
-        values = _read_yaml(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"The recipe `{path}` cannot be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"The recipe `{path}` is no YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"The recipe `{path}` holds no keys")
-    for key, text in (overrides or {}).items():
-        _set(values, key, _read_yaml(text))
-    return parse_recipe(values)
-
-
-def _read_yaml(text: str) -> Any:
-    """YAML in which 2e-5 is a number, as everybody means it; YAML 1.1 asks for a dot and calls it text."""
-    yaml = require("yaml", "train")
-
-    class Loader(yaml.SafeLoader):  # type: ignore[misc, name-defined]
-        """SafeLoader with one more way to write a float; a class of its own, so nobody else's loader changes."""
-
-    Loader.add_implicit_resolver(
-        "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+"), list("-+0123456789")
-    )
-    return yaml.load(text, Loader)
-
-
-def parse_recipe(values: Mapping[str, Any]) -> Recipe:
-    """A recipe from plain values; see `load_recipe` for the errors."""
-    entries = _known(Recipe, values, "")
-    data = _known(DataConfig, entries.get("data"), "data.")
-    for kind in ("pairs", "cutouts", "backgrounds"):
-        data[kind] = parse_sources(data.get(kind))
-    training = _known(TrainingConfig, entries.get("training"), "training.")
-    training["phases"] = tuple(_make(Phase, phase, "training.phases.") for phase in training.get("phases") or ())
-    entries["data"] = _build(DataConfig, data, "data.")
-    entries["training"] = _build(TrainingConfig, training, "training.")
-    entries["network"] = _make(BiRefNetConfig, _tuples(entries.get("network")), "network.")
-    if "losses" in entries:
-        entries["losses"] = _make(LossWeights, entries["losses"], "losses.")
-    if entries.get("validation") is not None:
-        entries["validation"] = _make(ValidationConfig, _tuples(entries["validation"]), "validation.")
-    recipe: Recipe = _build(Recipe, entries, "")
-    return recipe
-
-
-def _make(record: type[Any], values: object, prefix: str) -> Any:
-    return _build(record, _known(record, values, prefix), prefix)
-
-
-def _known(record: type[Any], values: object, prefix: str) -> dict[str, Any]:
-    """`values` as a dictionary whose keys are all fields of `record`."""
-    if values is None:
-        return {}
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"`{prefix.rstrip('.') or 'recipe'}` should hold keys, got {values!r}")
-    names = [entry.name for entry in fields(record)]
-    for key in values:
-        if key not in names:
-            near = difflib.get_close_matches(str(key), names, n=1)
-            hint = f"; did you mean `{prefix}{near[0]}`?" if near else f"; known: {', '.join(names)}"
-            raise ConfigError(f"Unknown key `{prefix}{key}`{hint}")
-    return dict(values)
-
-
-def _build(record: type[Any], values: Mapping[str, Any], prefix: str) -> Any:
-    try:
-        return record(**values)
-    except TypeError as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(f"`{prefix.rstrip('.') or 'recipe'}`: {str(error).split('__init__() ')[-1]}") from error
-
-
-def _tuples(values: object) -> object:
-    """Lists of a mapping as tuples, which frozen records hold."""
-    if not isinstance(values, Mapping):
+        """Plain values, defaults included, from which `reading.parse_recipe` makes an equal recipe."""
+        values: dict[str, Any] = _plain(self)
         return values
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
-def _set(values: dict[str, Any], key: str, value: object) -> None:
-    *parents, last = key.split(".")
-    for parent in parents:
-        values = values.setdefault(parent, {})
-        if not isinstance(values, dict):
-            raise ConfigError(f"`{key}` cannot be set: `{parent}` holds no keys")
-    values[last] = value
+def _plain(value: Any) -> Any:
+    if isinstance(value, Interval):
+        return value.count if value.unit == "steps" else str(value)
+    if isinstance(value, tuple) and value and isinstance(value[0], Source):
+        return {entry["folder"]: {k: v for k, v in entry.items() if k != "folder"} for entry in map(_plain, value)}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {entry.name: _plain(getattr(value, entry.name)) for entry in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value

@@ -1,96 +1,68 @@
-"""Losses as pure functions of tensors; how they are weighed is data, see `LossWeights`.
+"""The loss of a batch: a weighted sum of terms, where the weights are data, see `LossWeights`.
 
-Legend: B batch; H, W size. Probabilities and targets are (B, 1, H, W) in [0, 1], float32. Sources: Zheng
-et al., CAAI AIR 2024 (the sum and its weights); Qin et al., BASNet, CVPR 2019 (bce + iou + ssim);
-Wang et al., IEEE TIP 2004 (ssim).
+Legend: B batch; H, W size. Sources: Zheng et al., CAAI AIR 2024 (the sum and its weights); Qin et al., BASNet, CVPR
+2019 (bce + iou + ssim); Wang et al., IEEE TIP 2004 (ssim). The terms themselves are in `terms.py`.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from birefnet.errors import ConfigError
+from birefnet.errors import ConfigError, InputError
 from birefnet.network import Prediction
-
-_TINY = 1e-6
+from birefnet.training.settings import hint
+from birefnet.training.terms import TERMS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossWeights:
-    """How much each term counts; the defaults are those of the General task.
+    """How much each term counts; the defaults are those of the General task. A term of weight 0 is not computed.
 
     Attributes:
-        bce, iou, ssim, mae: the pixel terms, on every prediction.
-        sides: factor on the side predictions at strides 32, 16 and 8, beside 1 for the final one.
+        bce: binary cross entropy.
+        iou: soft intersection over union, summed over the batch.
+        iou_patch: the same in 64x64 windows.
+        ssim: structural similarity.
+        mae: mean absolute error.
+        mse: mean squared error.
+        reg: threshold regularisation, against uncertain values.
+        cnt: contour loss.
+        structure: cross entropy and IoU weighted towards edges.
+        sides: factor on all of these for the side predictions at strides 32, 16 and 8, beside 1 for the final one.
         gradient: factor on the gradient reference's own loss.
+        classification: factor on the cross entropy of the auxiliary classifier, if the network has one.
     """
 
     bce: float = 30.0
     iou: float = 0.5
+    iou_patch: float = 0.0
     ssim: float = 10.0
     mae: float = 100.0
+    mse: float = 0.0
+    reg: float = 0.0
+    cnt: float = 0.0
+    structure: float = 0.0
     sides: float = 1.0
     gradient: float = 1.0
+    classification: float = 1.0
 
     def __post_init__(self) -> None:
         for entry in fields(self):
-            if getattr(self, entry.name) < 0:
+            if not getattr(self, entry.name) >= 0:
                 raise ConfigError(f"`losses.{entry.name}` is {getattr(self, entry.name)}; it must not be negative")
 
 
-def bce(logits: Tensor, target: Tensor) -> Tensor:
-    """Binary cross entropy, the mean over all pixels."""
-    return F.binary_cross_entropy_with_logits(logits, target)
-
-
-def iou(probability: Tensor, target: Tensor) -> Tensor:
-    """One minus soft intersection over union per picture, *summed* over the batch."""
-    intersection = (probability * target).sum(dim=(1, 2, 3))
-    union = (probability + target - probability * target).sum(dim=(1, 2, 3))
-    # An empty target with an empty prediction is perfect, not 0/0.
-    return (1 - (intersection + _TINY) / (union + _TINY)).sum()
-
-
-def mae(probability: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute error."""
-    return (probability - target).abs().mean()
-
-
-def ssim(probability: Tensor, target: Tensor) -> Tensor:
-    """1 - (1 + SSIM) / 2 with an 11-tap Gaussian window of sigma 1.5 and zero padding, in [0, 1]."""
-    mean_p, mean_t = _blur(probability), _blur(target)
-    variance_p = _blur(probability * probability) - mean_p * mean_p
-    variance_t = _blur(target * target) - mean_t * mean_t
-    covariance = _blur(probability * target) - mean_p * mean_t
-    c1, c2 = 0.01**2, 0.03**2
-    similarity = ((2 * mean_p * mean_t + c1) * (2 * covariance + c2)) / (
-        (mean_p * mean_p + mean_t * mean_t + c1) * (variance_p + variance_t + c2)
-    )
-    return 1 - (1 + similarity.mean()) / 2
-
-
-def _blur(maps: Tensor) -> Tensor:
-    """(B, 1, H, W) blurred by the Gaussian window, zero outside.
-
-    As two products with banded matrices: more multiplications than a convolution, but on a CPU one of few channels
-    runs at a hundredth of a matrix product's speed, and this was half of the time of a step.
-    """
-    height, width = maps.shape[-2:]
-    return _window(height, maps) @ (maps @ _window(width, maps))
-
-
-def _window(length: int, like: Tensor, taps: int = 11, sigma: float = 1.5) -> Tensor:
-    """(length, length): entry (i, j) is the Gaussian's weight at distance i - j, 0 beyond its taps."""
-    at = torch.arange(length, dtype=like.dtype, device=like.device)
-    distance = at[:, None] - at[None, :]
-    half = taps // 2
-    total = sum(math.exp(-(tap * tap) / (2 * sigma**2)) for tap in range(-half, half + 1))
-    return torch.exp(-distance * distance / (2 * sigma**2)) * (distance.abs() <= half) / total
+def check_terms(names: Iterable[str], prefix: str) -> None:
+    """Raise ConfigError for the first of `names` that is no field of `LossWeights`, naming the nearest."""
+    known = [entry.name for entry in fields(LossWeights)]
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"Unknown term `{prefix}{name}`{hint(name, known)}")
 
 
 def laplacian(picture: Tensor) -> Tensor:
@@ -113,19 +85,15 @@ def resize(logits: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(logits, size=size, mode="bilinear", align_corners=True)
 
 
-def pixel_terms(logits: Tensor, target: Tensor, weights: LossWeights) -> dict[str, Tensor]:
-    """The weighted terms of one prediction, resized to the target; terms of weight 0 are not computed."""
+def pixel_terms(logits: Tensor, target: Tensor, weights: LossWeights, share: float = 1.0) -> dict[str, Tensor]:
+    """The weighted terms of one prediction, resized to the target; see `total_loss` for `share`."""
     logits = resize(logits.float(), (target.shape[2], target.shape[3]))
     probability = logits.sigmoid()
     terms: dict[str, Tensor] = {}
-    if weights.bce:
-        terms["bce"] = weights.bce * bce(logits, target)
-    if weights.iou:
-        terms["iou"] = weights.iou * iou(probability, target)
-    if weights.ssim:
-        terms["ssim"] = weights.ssim * ssim(probability, target)
-    if weights.mae:
-        terms["mae"] = weights.mae * mae(probability, target)
+    for name, term in TERMS.items():
+        weight = getattr(weights, name)
+        if weight:
+            terms[name] = weight * (1.0 if term.is_sum else share) * term.of(logits, probability, target)
     return terms
 
 
@@ -150,24 +118,60 @@ def gradient_loss(prediction: Prediction, picture: Tensor) -> Tensor:
     return total
 
 
+def classification_loss(logits: Tensor, classes: Tensor) -> Tensor:
+    """Cross entropy of the auxiliary classifier, the mean over the batch.
+
+    Args:
+        logits: (B, classes).
+        classes: (B,) int64; a picture without a class has -1 and counts as 0, so that parts of a batch still add up.
+
+    Raises:
+        InputError: if a class is not below the number of logits.
+    """
+    if bool((classes >= logits.shape[1]).any()):
+        raise InputError(f"A picture has class {int(classes.max())}, but the network knows {logits.shape[1]} classes")
+    entropy = F.cross_entropy(logits.float(), classes, ignore_index=-1, reduction="sum")
+    return entropy / len(classes)
+
+
 def total_loss(
-    prediction: Prediction, picture: Tensor, target: Tensor, weights: LossWeights
+    prediction: Prediction,
+    picture: Tensor,
+    target: Tensor,
+    weights: LossWeights,
+    *,
+    classes: Tensor | None = None,
+    share: float = 1.0,
 ) -> tuple[Tensor, dict[str, float]]:
-    """The loss of a batch and its parts.
+    """The loss of a batch and its parts, computed in float32 even under autocast.
+
+    A batch that is computed in parts (accumulated, or on several devices) gives the same loss: each part states its
+    share, and the parts' losses, terms and gradients add up to those of the whole. Most terms are means over the
+    batch and are multiplied by the share; the IoU terms are sums over pictures and are not.
 
     Args:
         prediction: of a network in training mode.
         picture: (B, 3, H, W), normalised, as the network saw it.
         target: (B, 1, H, W) in [0, 1].
         weights: how much each term counts.
+        classes: (B,) int64 for the auxiliary classifier, -1 where there is none; None leaves its loss out.
+        share: pictures of this part over pictures of the whole batch.
 
     Returns:
         The scalar to minimise, and each term's weighted sum over all predictions as a float.
     """
     parts: dict[str, Tensor] = {}
-    for logits, factor in [(side, weights.sides) for side in prediction.side_logits] + [(prediction.logits, 1.0)]:
-        for name, term in pixel_terms(logits, target, weights).items():
-            parts[name] = parts.get(name, picture.new_zeros(())) + factor * term
-    if weights.gradient and prediction.edge_logits:
-        parts["gradient"] = weights.gradient * gradient_loss(prediction, picture)
-    return torch.stack(list(parts.values())).sum(), {name: float(term.detach()) for name, term in parts.items()}
+    with torch.autocast(picture.device.type, enabled=False):
+        for logits, factor in [(side, weights.sides) for side in prediction.side_logits] + [(prediction.logits, 1.0)]:
+            for name, term in pixel_terms(logits, target, weights, share).items():
+                parts[name] = parts.get(name, target.new_zeros(())) + factor * term
+        if weights.gradient and prediction.edge_logits:
+            parts["gradient"] = weights.gradient * share * gradient_loss(prediction, picture)
+        if weights.classification and classes is not None and prediction.class_logits is not None:
+            found = classification_loss(prediction.class_logits, classes)
+            parts["classification"] = weights.classification * share * found
+    if not parts:
+        raise ConfigError("All weights of `losses` are 0, so there is nothing to learn; set at least one above 0")
+    terms = torch.stack(list(parts.values()))
+    # One transfer for all terms: each would make a GPU wait.
+    return terms.sum(), dict(zip(parts, terms.tolist(), strict=True))

@@ -1,29 +1,114 @@
-"""Where a run starts: backbone weights from a file, put in without changing the function they stand for."""
+"""Where a run starts: a backbone as its authors publish it, or a whole network; loaded strictly and reported.
+
+What the files may be, and where they are published, is in docs/starting.md.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 
 import torch
 from torch import Tensor, nn
 
-from birefnet.errors import WeightsError
+from birefnet.errors import ConfigError, WeightsError
+from birefnet.network import BiRefNet
+from birefnet.network.config import BiRefNetConfig, TwoScale
+from birefnet.training.config import Recipe, StartConfig
+from birefnet.weights.backbones import HUB, LoadReport, fill_backbone, find_backbone_file
+from birefnet.weights.checkpoint import load_model, read_config
+from birefnet.weights.fit import is_finite
+from birefnet.weights.reading import read_weights
+
+log = logging.getLogger(__name__)
+
+StartReport = LoadReport
 
 
-def load_folded(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, as float32.
+def network_config(recipe: Recipe) -> BiRefNetConfig:
+    """The network that a recipe means: its own, or else that of the weights it starts from.
 
     Raises:
-        WeightsError: if the file is missing or no safetensors file.
+        ConfigError: if the recipe has neither.
+        UnknownModel, WeightsError, DownloadError: if the weights cannot be read; see `load_model`.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    if recipe.network is not None:
+        return recipe.network
+    if recipe.start is None or recipe.start.weights is None:
+        raise ConfigError("`network` is missing; give it, or `start.weights` to take it from a whole checkpoint")
+    return read_config(recipe.start.weights.removeprefix(HUB))
 
-    try:
-        return {name: tensor.float() for name, tensor in load_file(path).items()}
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"The weights `{path}` cannot be read: {error}") from error
+
+def start_network(
+    network: BiRefNet, start: StartConfig, recipe: Recipe, pictures: Callable[[], Iterator[Tensor]]
+) -> StartReport:
+    """Give a fresh network the weights that a run starts from, and log what was loaded and what was not.
+
+    Call it before anything is frozen or adapted (`freezing.py`, `lora.py`).
+
+    Args:
+        network: of the recipe's configuration; changed in place, where it is and in the types it has.
+        start: the recipe's.
+        recipe: for messages.
+        pictures: makes batches (B, 3, H, W), normalised, about 200 pictures in all, on the network's device. Only a
+            MobileNetV2 whose norms were folded away needs them, to measure its statistics.
+
+    Raises:
+        ConfigError: if whole weights are of another network; it lists what differs.
+        UnknownModel: if there is no such file or model.
+        DownloadError: if it must be fetched and cannot be.
+        WeightsError: if the weights are damaged, not finite, or do not fit; it lists what differs.
+    """
+    if start.backbone is not None:
+        report = _start_backbone(network, start.backbone, pictures)
+    else:
+        assert start.weights is not None  # a StartConfig has one of the two
+        report = _start_whole(network, start.weights, recipe.name)
+    log.info("%s", report)
+    return report
+
+
+def _start_backbone(network: BiRefNet, source: str, pictures: Callable[[], Iterator[Tensor]]) -> StartReport:
+    path = find_backbone_file(source)
+    state, where = read_weights(path).state, f"`{path}`"
+    backbone, name = network.encoder.backbone, network.config.backbone
+    if name == "mobilenet_v2" and "stem.weight" in state:
+        bad = [key for key, tensor in state.items() if not is_finite(tensor)]
+        if bad:
+            raise WeightsError(f"{where} holds values that are not finite, in `{bad[0]}`")
+        start_folded(backbone, {key: tensor.float() for key, tensor in state.items()}, pictures())
+        layout = "MobileNetV2 with its norms folded into the convolutions; they were measured on this run's pictures"
+        return StartReport(source=where, layout=layout, loaded=len(state))
+    return fill_backbone(backbone, name, state, where)
+
+
+def _start_whole(network: BiRefNet, source: str, recipe: str) -> StartReport:
+    # Tensors cannot tell "add" from "none", so a network that adds has to say so.
+    two_scale: TwoScale | None = "add" if network.config.two_scale == "add" else None
+    loaded = load_model(source.removeprefix(HUB), two_scale=two_scale)
+    ours, theirs = asdict(network.config), asdict(loaded.config)
+    differences = [f"{key} is {ours[key]!r}, not {theirs[key]!r}" for key in ours if ours[key] != theirs[key]]
+    # The auxiliary classifier is no part of the function; released weights never have one.
+    if any(not text.startswith("classes ") for text in differences):
+        raise ConfigError(
+            f"The network of recipe `{recipe}` is not that of `{source}`: {'; '.join(differences)}. Set these keys of "
+            "`network` to the latter, or leave `network` out to take all of it from the weights"
+        )
+    state = loaded.state_dict()
+    classifier = tuple(name for name in state if name.startswith("classifier."))
+    left_out = classifier if differences else ()
+    wanted = network.state_dict()
+    fresh = tuple(name for name in wanted if name.startswith("classifier.")) if differences else ()
+    kept = {name: tensor for name, tensor in state.items() if name not in left_out}
+    network.load_state_dict({**{name: wanted[name] for name in fresh}, **kept}, strict=True)
+    return StartReport(
+        source=f"`{source}`",
+        layout="a whole BiRefNet",
+        loaded=len(kept),
+        left_out={"auxiliary classifier": left_out} if left_out else {},
+        fresh=fresh,
+    )
 
 
 def start_folded(backbone: nn.Module, folded: dict[str, Tensor], pictures: Iterable[Tensor]) -> None:

@@ -1,268 +1,271 @@
-"""The training loop: one step reads like a sentence, and everything needed to go on is in the checkpoint."""
+"""The training loop: one step reads like a sentence, and everything needed to go on is in the run's folder."""
 
 from __future__ import annotations
 
-import csv
-import dataclasses
 import json
 import logging
-import math
-import os
-import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
-from birefnet.data.dataset import Library, Mixture
-from birefnet.errors import ConfigError, WeightsError
+from birefnet.data.dataset import open_stream
+from birefnet.errors import ConfigError, DeviceError
 from birefnet.network import BiRefNet
-from birefnet.pixels.prepare import IMAGENET_MEAN, IMAGENET_STD
-from birefnet.training.config import Recipe, TrainingConfig
-from birefnet.training.losses import total_loss
-from birefnet.training.start import load_folded, start_folded
-from birefnet.training.validation import Scores, validate
+from birefnet.training.average import Average
+from birefnet.training.config import Recipe
+from birefnet.training.distributed import Team, device_name, synchronise_norms
+from birefnet.training.making import check_batches, check_classes, make_network, make_optimiser, plain_network
+from birefnet.training.plan import Plan, Step
+from birefnet.training.run_folder import RunFolder
+from birefnet.training.samples import Batch, Keys, batches
+from birefnet.training.schedule import weights_at
+from birefnet.training.settings import Interval
+from birefnet.training.start import network_config
+from birefnet.training.state import averaged_weights, give_state, take_state, write_state
+from birefnet.training.step import Meter, Stepper
+from birefnet.training.stopping import Stopper
+from birefnet.training.validation import Judgement, Validation
 from birefnet.weights.checkpoint import save_model
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[int, int, dict[str, float]], None]
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a step did, for whoever shows the progress.
+
+    Attributes:
+        step: steps done.
+        steps: of the whole run.
+        epoch, epochs: passes over the data begun, and of the whole run.
+        size: (width, height) of the step's samples.
+        lr: the rate of everything but the backbone.
+        rate: samples a second, over all processes.
+        seconds_left: until the end of the run, if it goes on so; validations not counted.
+        values: the loss, the gradient's norm, and the weighted terms of the loss.
+        means: the values' means since the last line of the log, if a line is due.
+    """
+
+    step: int
+    steps: int
+    epoch: int
+    epochs: int
+    size: tuple[int, int]
+    lr: float
+    rate: float
+    seconds_left: float
+    values: dict[str, float]
+    means: dict[str, float] | None
 
 
-class Samples(Dataset[tuple[Tensor, Tensor]]):
-    """Samples by (number, size): picture (3, S, S) and mask (1, S, S), uint8."""
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a call of `Trainer.run` ended.
 
-    def __init__(self, mixture: Mixture) -> None:
-        self.mixture = mixture
+    Attributes:
+        step: steps done so far.
+        finished: whether these are all.
+        signal: number of the signal that ended it early, or 0.
+        judgement: the last validation, if there was one.
+    """
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        picture, mask = self.mixture.sample(*key)
-        return torch.from_numpy(picture).permute(2, 0, 1), torch.from_numpy(mask)[None]
-
-
-def batches(config: TrainingConfig, start: int) -> Iterator[list[tuple[int, int]]]:
-    """The (number, size) of every sample of every step from step `start` on."""
-    step = number = 0
-    for phase in config.phases:
-        for _ in range(phase.steps):
-            if step >= start:
-                yield [(number + i, phase.size) for i in range(phase.batch)]
-            step, number = step + 1, number + phase.batch
+    step: int
+    finished: bool
+    signal: int
+    judgement: Judgement | None
 
 
-def rate(config: TrainingConfig, step: int) -> float:
-    """The part of the learning rate in force at `step`: a linear rise, then a cosine fall."""
-    if step < config.warmup:
-        return (step + 1) / config.warmup
-    done = (step - config.warmup) / max(1, config.steps - config.warmup)
-    return config.final_lr + (1 - config.final_lr) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+Progress = Callable[[Report], None]
 
 
 class Trainer:
-    """A run: made from a recipe and a folder, it starts there or goes on where the folder's checkpoint stands.
+    """A run: made from a recipe and a folder, it starts there or goes on where the folder's state stands.
+
+    Making one reads and checks everything, and writes nothing. On several processes, every one makes its own.
 
     Args:
         recipe: all about the run.
-        folder: gets `last.pt` (all that is needed to go on), `NAME.safetensors` (the averaged weights) and
-            `log.csv`, `validation.csv`.
-        device: where to compute.
+        folder: of the run, see `RunFolder`; one that all processes see.
+        device: "cpu", "cuda", "xpu", "mps" or "auto".
 
     Raises:
-        ConfigError: if the folder holds the checkpoint of another recipe.
+        ConfigError: if the folder holds another run's state, or the recipe cannot be done here.
         DataError, WeightsError: if something that the recipe names is missing or damaged.
+        DeviceError: if there is no such device.
     """
 
-    def __init__(self, recipe: Recipe, folder: Path, device: str = "cpu") -> None:
-        self.recipe, self.config, self.folder = recipe, recipe.training, folder
-        self.device = torch.device(device)
-        torch.manual_seed(recipe.seed)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.mixture = Mixture(Library.load(recipe.data), recipe.data, recipe.seed)
-        self.network = self._made()
-        if recipe.start and not self.checkpoint.exists():
-            self._start(Path(recipe.start))
-        self.optimiser = self._optimiser()
-        self.average = {name: value.detach().clone() for name, value in self._floats()}
-        self.step = 0
-        if self.checkpoint.exists():
-            self._resume()
-
-    @property
-    def checkpoint(self) -> Path:
-        """The file from which the run goes on."""
-        return self.folder / "last.pt"
-
-    def run(self, progress: Progress | None = None, until: int | None = None) -> dict[str, Scores]:
-        """Train to the end (or to step `until`) and return the last validation's scores.
-
-        Ctrl-C saves a checkpoint before it leaves.
-        """
-        end = min(self.config.steps, until) if until is not None else self.config.steps
-        scores: dict[str, Scores] = {}
-        loader = self._loader()
-        self.network.train()
-        try:
-            for picture, mask in loader:
-                if self.step >= end:
-                    break
-                parts = self._step(*self._to_device(picture, mask))
-                self.step += 1
-                if progress is not None:
-                    progress(self.step, self.config.steps, parts)
-                if self.step % self.config.report_every == 0:
-                    self._log("log.csv", {"step": self.step, "time": round(time.time()), **parts})
-                if self.step % self.config.validate_every == 0 or self.step == end:
-                    scores = self._validate()
-                if self.step % self.config.save_every == 0 or self.step == end:
-                    self.save()
-        except KeyboardInterrupt:
-            self.save()
-            raise
-        return scores
-
-    def _step(self, picture: Tensor, mask: Tensor) -> dict[str, float]:
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["height"] * rate(self.config, self.step)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-            prediction = self.network(picture)
-        loss, parts = total_loss(prediction, picture, mask, self.recipe.losses)
-        self.optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
-        if not math.isfinite(float(norm)):
-            raise WeightsError(f"The gradient at step {self.step} is not finite; lower `training.lr` or use fp32")
-        self.optimiser.step()
-        self._move_average()
-        return {"loss": float(loss.detach()), "norm": float(norm), **parts}
-
-    def _to_device(self, picture: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 to the network's normalised float input and a mask in [0, 1]."""
-        mean = torch.tensor(IMAGENET_MEAN, device=self.device).view(3, 1, 1)
-        std = torch.tensor(IMAGENET_STD, device=self.device).view(3, 1, 1)
-        normalised = (picture.to(self.device).float() / 255 - mean) / std
-        return normalised.contiguous(memory_format=torch.channels_last), mask.to(self.device).float() / 255
-
-    def _loader(self) -> DataLoader[Any]:
-        # A list, not a generator: workers must be able to be handed their batches from any start.
-        remaining = list(batches(self.config, self.step))
-        return DataLoader(
-            Samples(self.mixture),
-            batch_sampler=remaining,
-            num_workers=self.config.workers,
-            # Its own generator: drawing from the one that dropout uses would make resuming inexact.
-            generator=torch.Generator().manual_seed(self.recipe.seed),
-            multiprocessing_context="fork" if self.config.workers else None,
+    def __init__(self, recipe: Recipe, folder: Path, device: str = "auto") -> None:
+        self.recipe = recipe = replace(recipe, network=network_config(recipe))
+        self.config, self.folder = recipe.training, RunFolder(folder)
+        self.team = team = Team(recipe, device)
+        self.validation = Validation(recipe.validation, recipe.checkpoints.best) if recipe.validation else None
+        self.stream = open_stream(recipe.data, recipe.seed, team.local_count)
+        check_classes(recipe, self.stream)
+        self.plan = Plan(self.config, seed=recipe.seed, epoch_length=self.stream.epoch_length)
+        state = self.folder.read(recipe)
+        self.network = make_network(recipe, self.stream, team.device, start=state is None, contiguous=team.sharded)
+        check_batches(self.network, self.config, self.plan, team.count)
+        if self.config.batch_norm == "synchronised":
+            synchronise_norms(self.network, team)
+        self.model, self.optimiser = team.prepare(self.network, make_optimiser(self.network, self.config))
+        self.average = Average(self.model, self.config.ema)
+        self.stepper = Stepper(
+            team, self.model, self.optimiser, seed=recipe.seed, micro=self.config.micro_batch, clip=self.config.clip
         )
+        self.step = 0
+        self.best: float | None = None
+        if state is not None:
+            self._restore(state)
+        if len(set(team.gather([self.step]))) > 1:
+            raise ConfigError(
+                f"The processes do not see the same run in `{folder}`; put it on a disk that all machines share"
+            )
 
-    def _optimiser(self) -> torch.optim.AdamW:
-        """AdamW in four groups: backbone or not, decayed (kernels and matrices) or not (biases, norms)."""
-        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-        for name, parameter in self.network.named_parameters():
-            if parameter.requires_grad:
-                groups.setdefault((name.startswith("encoder.backbone."), parameter.ndim > 1), []).append(parameter)
-        settings = []
-        for (backbone, decayed), parameters in sorted(groups.items()):
-            height = self.config.lr * (self.config.backbone_lr if backbone else 1)
-            decay = self.config.weight_decay if decayed else 0.0
-            settings.append({"params": parameters, "lr": height, "height": height, "weight_decay": decay})
-        return torch.optim.AdamW(settings, fused=True)
+    def run(self, progress: Progress | None = None, until: int | None = None) -> Outcome:
+        """Train to the end, or to step `until`.
 
-    def _floats(self) -> Iterator[tuple[str, Tensor]]:
-        return ((name, value) for name, value in self.network.state_dict().items() if value.is_floating_point())
+        SIGTERM and Ctrl-C end it after the step at hand and save; a second Ctrl-C ends it at once, and the run goes
+        on from what was saved last.
 
-    @torch.no_grad()
-    def _move_average(self) -> None:
-        # Young averages move faster, or the random start would linger for hundreds of steps.
-        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        current = [value for _, value in self._floats()]
-        torch._foreach_lerp_(list(self.average.values()), current, 1 - decay)
+        Raises:
+            WeightsError: if the gradient is not finite, or the state cannot be written.
+            DataError: if a sample cannot be made.
+            DeviceError: if another process of the team was lost.
+        """
+        end = self.plan.steps if until is None else min(until, self.plan.steps)
+        if self.team.main:
+            facts = {"device": device_name(self.team.device), "processes": self.team.count}
+            self.folder.open(self.recipe, self.step, facts)
+        try:
+            with Stopper() as stopper, self._own_chance():
+                judgement = self._loop(end, stopper, progress or (lambda _report: None))
+        except RuntimeError as error:
+            if self.team.lost_others(error):
+                raise DeviceError(
+                    f"Process {self.team.rank} lost the others; the first error of any of them says why"
+                ) from error
+            raise
+        finally:
+            self.folder.close()
+        return Outcome(self.step, self.step >= self.plan.steps, stopper.signal, judgement)
+
+    def _own_chance(self) -> AbstractContextManager[None]:
+        """Inside, random numbers may be drawn and seeded as one likes; outside, nobody notices."""
+        kind = self.team.device.type
+        many = kind in ("cuda", "xpu")
+        return torch.random.fork_rng([self.team.device] if many else [], device_type=kind if many else "cuda")
+
+    def _loop(self, end: int, stopper: Stopper, progress: Progress) -> Judgement | None:
+        judgement: Judgement | None = None
+        meter = Meter()
+        for batch in self._batches(end):
+            step = self.plan.at(self.step)
+            weights = weights_at(self.recipe.losses, self.recipe.finetune, step.epoch, self.plan.epochs)
+            values = self.stepper.take(step, batch, weights)
+            self.step += 1
+            self.average.move(self.step)
+            meter.count(step.batch, values)
+            self._report(step, values, meter, progress)
+            stops, last = self.team.any(stopper.asked()), self.step == end
+            if not stops and (last or self._due(self.config.validate_every)):
+                judgement = self._validate(stopper) or judgement
+                stops = self.team.any(stopper.asked())
+            kept = self.plan.kept(self.recipe.checkpoints, self.step)
+            if stops or last or kept or self._due(self.config.save_every):
+                self.save(kept)
+            if stops:
+                log.info("told to stop, and saved after step %d", self.step)
+                break
+            meter.start()  # of the time that a sample takes, neither validating nor saving is a part
+        return judgement
+
+    def _batches(self, end: int) -> Iterator[Batch]:
+        keys = Keys(self.plan, self.step, end, rank=self.team.rank, processes=self.team.count)
+        pin = self.team.device.type == "cuda"
+        return batches(self.stream, keys, workers=self.config.workers, seed=self.recipe.seed, pin=pin)
+
+    def _due(self, every: Interval) -> bool:
+        return self.plan.due(every, self.step)
+
+    def _report(self, step: Step, values: dict[str, float], meter: Meter, progress: Progress) -> None:
+        left = self.plan.samples(self.plan.steps) - self.plan.samples(self.step)
+        report = Report(
+            step=self.step,
+            steps=self.plan.steps,
+            epoch=step.epoch + 1,
+            epochs=self.plan.epochs,
+            size=step.size,
+            lr=self.config.lr * step.lr,
+            rate=meter.rate(),
+            seconds_left=left / meter.rate(),
+            values=values,
+            means=meter.take() if self._due(self.config.report_every) else None,
+        )
+        if report.means is not None and self.team.main:
+            extra = {"epoch": report.epoch, "lr": report.lr, "samples_per_second": report.rate}
+            self.folder.report(self.step, report.means, extra)
+        progress(report)
 
     def averaged(self) -> BiRefNet:
-        """A copy of the network with the moving average of its weights, in eval mode."""
-        network = self._made()
-        network.load_state_dict({**self.network.state_dict(), **self.average})
-        network.eval()
-        return network
+        """A plain network with the moving average of the weights, in evaluation mode. Every process must call it."""
+        return plain_network(self.recipe, averaged_weights(self.model, self.average), self.team.device)
 
-    def _made(self) -> BiRefNet:
-        network = BiRefNet(self.recipe.network).to(self.device)
-        # Convolutions on a CPU run up to twice as fast with the channels last.
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return network
+    def _validate(self, stopper: Stopper) -> Judgement | None:
+        if self.validation is None:
+            return None
+        if self.team.main:
+            log.info("step %d: judging %d pictures", self.step, len(self.validation.pairs))
+        network = self.averaged()
+        every = self.config.sheet_every
+        sheet = every is None or self._due(every) or self.step == self.plan.steps
+        judgement = self.validation.run(network, self.team, sheet=sheet, leave=stopper.asked)
+        if judgement is None:
+            return None
+        value = judgement.value(self.validation.best)
+        if self.team.main:
+            self.folder.judged(self.step, judgement)
+            log.info("step %d: %s", self.step, judgement)
+        if self.validation.better(value, self.best):
+            self.best = value
+            self._save_weights(network, self.folder.weights("best"))
+        return judgement
 
-    def _validate(self) -> dict[str, Scores]:
-        if self.recipe.validation is None:
-            return {}
-        scores = validate(self.averaged(), self.recipe.validation, self.device)
-        for name, value in scores.items():
-            self._log("validation.csv", {"step": self.step, "set": name, **dataclasses.asdict(value)})
-        log.info("step %d: IoU %.4f, MAE %.4f", self.step, scores["all"].iou, scores["all"].mae)
-        return scores
+    def save(self, kept: str | None = None) -> None:
+        """Write the state to go on from and the averaged weights. Every process must call it.
 
-    def save(self) -> None:
-        """Write the checkpoint and the averaged weights, each beside its place and then renamed."""
+        Args:
+            kept: name under which the weights are kept besides, or None.
+        """
+        scaler = self.team.accelerator.scaler
         state = {
             "recipe": self.recipe.to_dict(),
             "step": self.step,
-            "network": self.network.state_dict(),
-            "average": self.average,
-            "optimiser": self.optimiser.state_dict(),
-            "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+            "best": self.best,
+            "scaler": scaler.state_dict() if scaler is not None else {},
+            **take_state(self.model, self.optimiser.optimizer, self.average),
         }
-        beside = self.checkpoint.with_suffix(".part")
-        torch.save(state, beside)
-        os.replace(beside, self.checkpoint)
-        side = self.recipe.validation.size if self.recipe.validation else self.config.phases[-1].size
-        metadata = {"size": json.dumps([side, side])}  # what `birefnet remove` will show it
-        save_model(self.averaged(), self.folder / f"{self.recipe.name}.safetensors", metadata)
+        if self.team.main:
+            write_state(state, self.folder.state)
+            network = plain_network(self.recipe, state["average"], torch.device("cpu"))
+            for path in (self.folder.weights("last"), *([self.folder.checkpoint(kept)] if kept else [])):
+                self._save_weights(network, path)
+        self.team.wait()
 
-    def _resume(self) -> None:
-        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        theirs, ours = _plain(state["recipe"]), _plain(self.recipe.to_dict())
-        if theirs["network"] != ours["network"]:
-            raise ConfigError(f"`{self.checkpoint}` is of another network; choose another folder for this recipe")
-        changed = [part for part in ours if theirs.get(part) != ours[part]]
-        if changed:
-            log.warning("going on with another %s than the run began with", ", ".join(changed))
+    def _save_weights(self, network: BiRefNet, path: Path) -> None:
+        if self.team.main:
+            size = self.recipe.validation.size if self.recipe.validation else self.plan.at(self.plan.steps - 1).size
+            sides = [size, size] if isinstance(size, int) else list(size)
+            save_model(network, path, {"size": json.dumps(sides)})  # what `birefnet remove` will show it
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        give_state(state, self.model, self.optimiser.optimizer, self.average)
         self.step = int(state["step"])
-        self.network.load_state_dict(state["network"])
-        self.average = state["average"]
-        self.optimiser.load_state_dict(state["optimiser"])
-        torch.set_rng_state(state["random"].cpu())
-        if state["random_cuda"] and self.device.type == "cuda":
-            torch.cuda.set_rng_state_all([random.cpu() for random in state["random_cuda"]])
-        log.info("going on at step %d", self.step)
-
-    def _start(self, path: Path) -> None:
-        """Backbone weights from `path`; its norms are measured on samples of this run."""
-        size, count = 224, 192
-        numbers = range(0, count, 16)
-
-        def pictures() -> Iterator[Tensor]:
-            for first in numbers:
-                made = [self.mixture.sample(first + i, size)[0] for i in range(16)]
-                stacked = torch.from_numpy(np.stack(made)).permute(0, 3, 1, 2)
-                yield self._to_device(stacked, stacked[:, :1])[0]
-
-        start_folded(self.network.encoder.backbone, load_folded(path), pictures())
-
-    def _log(self, name: str, row: dict[str, Any]) -> None:
-        path = self.folder / name
-        new = not path.exists()
-        with path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(row))
-            if new:
-                writer.writeheader()
-            writer.writerow({key: f"{value:.5g}" if isinstance(value, float) else value for key, value in row.items()})
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as lists: a recipe compared with a saved one must not differ by that."""
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value
+        if all(state["recipe"][part] == self.recipe.to_dict()[part] for part in ("validation", "checkpoints")):
+            self.best = state["best"]  # else it was measured otherwise
+        if self.team.accelerator.scaler is not None and state["scaler"]:
+            self.team.accelerator.scaler.load_state_dict(state["scaler"])
+        log.info("going on at step %d of %d", self.step, self.plan.steps)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from birefnet.errors import ConfigError, DeviceError, UnknownModel, WeightsError
 from birefnet.network.birefnet import BiRefNet
-from birefnet.network.config import TwoScale
+from birefnet.network.config import BiRefNetConfig, TwoScale
 from birefnet.weights import zoo
 from birefnet.weights.download import fetch, hub_weights
 from birefnet.weights.fit import check_fit, skeleton_of
@@ -71,6 +71,18 @@ def load_model(
     skeleton = skeleton_of(config)
     check_fit(skeleton, state, where, released_names=released)
     return _fill(skeleton, state, device, dtype or torch.float32).eval()
+
+
+def read_config(
+    source: str | os.PathLike[str],
+    *,
+    two_scale: TwoScale | None = None,
+    offline: bool = False,
+    progress: Progress | None = None,
+) -> BiRefNetConfig:
+    """The configuration of the network that `load_model` would make of the same `source`; see there for the errors."""
+    weights = read_weights(_find_file(source, offline, progress))
+    return weights.config or infer_config(to_ours(weights.state), two_scale)
 
 
 def save_model(model: nn.Module, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> Path:

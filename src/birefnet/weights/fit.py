@@ -60,26 +60,27 @@ def check_fit(network: BiRefNet, state: Mapping[str, Tensor], where: str, *, rel
         return [f"`{shown.get(name, name) if released_names else name}`" for name in names]
 
     if missing or unexpected or other_shape:
-        differences = [_several(named(missing), "missing"), _several(named(unexpected), "unexpected")]
+        differences = [several(named(missing), "missing"), several(named(unexpected), "unexpected")]
         shapes = [
             f"{name} is {list(state[ours].shape)}, not {list(wanted[ours].shape)}"
             for ours, name in zip(other_shape, named(other_shape), strict=True)
         ]
-        differences.append(_several(shapes, "of another shape"))
+        differences.append(several(shapes, "of another shape"))
         raise WeightsError(
             f"{where[0].upper()}{where[1:]} does not fit a BiRefNet on {network.config.backbone}: "
             f"{'; '.join(filter(None, differences))}. {_nearest(state)}"
         )
     for name, tensor in state.items():
-        if not _finite(tensor):
+        if not is_finite(tensor):
             raise WeightsError(f"{where[0].upper()}{where[1:]} holds values that are not finite, in {named([name])[0]}")
 
 
-def _several(names: list[str], kind: str) -> str:
+def several(names: list[str], kind: str, shown: int = SHOWN) -> str:
+    """ "3 entries missing (`a`, `b`, ...)", with `shown` names at most; "" where there are none."""
     if not names:
         return ""
-    more = ", ..." if len(names) > SHOWN else ""
-    return f"{len(names)} {'entry' if len(names) == 1 else 'entries'} {kind} ({', '.join(names[:SHOWN])}{more})"
+    more = ", ..." if len(names) > shown else ""
+    return f"{len(names)} {'entry' if len(names) == 1 else 'entries'} {kind} ({', '.join(names[:shown])}{more})"
 
 
 def _nearest(state: Mapping[str, Tensor]) -> str:
@@ -93,7 +94,8 @@ def _nearest(state: Mapping[str, Tensor]) -> str:
     return f"The nearest known variant is {best} with the released options: {fitting} of its {entries} entries fit"
 
 
-def _finite(tensor: Tensor) -> bool:
+def is_finite(tensor: Tensor) -> bool:
+    """Whether all values of a tensor are finite; whole numbers always are."""
     if not tensor.is_floating_point() or not tensor.numel():
         return True
     low, high = torch.aminmax(tensor)  # one pass without a second tensor; a NaN anywhere gives NaN

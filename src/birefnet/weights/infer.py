@@ -6,7 +6,7 @@ same tensors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
 from torch import Tensor
@@ -108,21 +108,29 @@ def released_config(backbone: str) -> BiRefNetConfig:
     return BiRefNetConfig(backbone=backbone, neck_widths=(192, 384, 768, 1536) if vision_transformer else None)
 
 
+def find_backbone_of(shapes: Shapes) -> str | None:
+    """The backbone that has entries of these shapes (names as in the backbone itself), or None; heads are ignored."""
+    for name, sign in SIGNS.items():
+        if shapes.get(sign.entry) == sign.shape and _count(shapes, sign.parts) == sign.length:
+            return name
+    return None
+
+
 def _backbone(shapes: Shapes) -> str:
     prefix = "encoder.backbone."
-    parts = {name.removeprefix(prefix) for name in shapes if name.startswith(prefix)}
-    if not parts:
+    inner = {name.removeprefix(prefix): shape for name, shape in shapes.items() if name.startswith(prefix)}
+    if not inner:
         raise WeightsError("These are not the weights of a BiRefNet: they hold no backbone (`bb.*`)")
-    for name, sign in SIGNS.items():
-        if shapes.get(prefix + sign.entry) == sign.shape and _count(parts, sign.parts) == sign.length:
-            return name
+    found = find_backbone_of(inner)
+    if found is not None:
+        return found
     first = next(f"`{name}` {list(shape)}" for name, shape in shapes.items() if name.startswith(prefix))
     raise WeightsError(
         f"The backbone in these weights is none of those known ({', '.join(SIGNS)}); its first entry is {first}"
     )
 
 
-def _count(names: set[str], path: str) -> int:
+def _count(names: Iterable[str], path: str) -> int:
     """How many parts the list at `path` has."""
     rests = (name.removeprefix(path + ".") for name in names if name.startswith(path + "."))
     return len({rest.partition(".")[0] for rest in rests})

@@ -8,7 +8,15 @@ from torch import Tensor
 
 from birefnet.network.backbones.base import BACKBONES
 from birefnet.network.backbones.layers import DropPath
-from birefnet.network.backbones.swin import Swin, _blocked_pairs, _cut, _join, _PatchMerging
+from birefnet.network.backbones.swin import (
+    Swin,
+    _attend,
+    _attend_and_learn,
+    _blocked_pairs,
+    _cut,
+    _join,
+    _PatchMerging,
+)
 
 
 def tiny(window: int = 3) -> Swin:
@@ -115,6 +123,21 @@ def test_attention_is_a_biased_softmax() -> None:
     q, k, v = attention.qkv(x).chunk(3, dim=-1)
     scores = q @ k.transpose(1, 2) / 8**0.5 + _bias(attention.relative_position_bias_table, 3)
     torch.testing.assert_close(attention(x, None), attention.proj(scores.softmax(-1) @ v), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+def test_learning_and_looking_attend_alike(shifted: bool) -> None:
+    """Two pictures of 3 x 2 windows; with gradients a CPU goes another way than without."""
+    blocked = _blocked_pairs(torch.zeros(1, 9, 6, 1), 3, 1) if shifted else None
+    q, k, v = (torch.randn(12, 2, 9, 4, dtype=torch.float64, requires_grad=True) for _ in range(3))
+    bias = torch.randn(1, 2, 9, 9, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(12, 2, 9, 4, dtype=torch.float64)
+    results = []
+    for attend in (_attend, _attend_and_learn):
+        y = attend(q, k, v, bias, blocked)
+        results.append((y, *torch.autograd.grad((y * weights).sum(), (q, k, v, bias))))
+    for ours, fused in zip(*results, strict=True):
+        torch.testing.assert_close(ours, fused)
 
 
 def _bias(table: Tensor, window: int) -> Tensor:

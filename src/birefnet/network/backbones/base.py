@@ -15,6 +15,7 @@ from birefnet.errors import ConfigError
 
 Four = tuple[int, int, int, int]
 Maps = tuple[Tensor, Tensor, Tensor, Tensor]
+Groups = tuple[tuple[str, ...], ...]
 
 
 class Backbone(nn.Module):
@@ -25,6 +26,14 @@ class Backbone(nn.Module):
     """
 
     def forward(self, picture: Tensor) -> Maps:
+        raise NotImplementedError
+
+    def groups(self) -> Groups:
+        """Its parts in the order in which a picture meets them; a run may freeze the first N groups.
+
+        Each group holds dotted names of modules or parameters; together they hold every parameter once. The stem
+        belongs to the first group, and a map's own norm to the group that gives the map.
+        """
         raise NotImplementedError
 
 

@@ -8,12 +8,15 @@ Letters: B batch, C channels, H W size of the map.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import partial
 from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional
 
-from birefnet.network.backbones.base import Backbone, Maps
+from birefnet.network.backbones.base import Backbone, Groups, Maps
+from birefnet.network.recompute import Recomputable
 
 
 class FourGroups(Backbone):
@@ -34,6 +37,26 @@ class FourGroups(Backbone):
         x3 = self.conv3(x2)
         x4 = self.conv4(x3)
         return x1, x2, x3, x4
+
+    def groups(self) -> Groups:
+        return ("conv1",), ("conv2",), ("conv3",), ("conv4",)
+
+
+class Layers(Recomputable, nn.Sequential):
+    """Layers in a row, of which those up to a pooling can be computed again together."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        y: Tensor = nn.Module.__call__(self, x)  # not all of them at once
+        return y
+
+    def forward(self, x: Tensor) -> Tensor:
+        row: list[nn.Module] = []
+        for layer in self:
+            row.append(layer)
+            if isinstance(layer, nn.MaxPool2d):
+                x = self.recomputed(partial(_in_turn, row), x)
+                row = []
+        return _in_turn(row, x)
 
 
 class VGG16(FourGroups):
@@ -60,7 +83,7 @@ class VGG16(FourGroups):
                 channels = width
             layers.append(nn.MaxPool2d(2))
             ends.append(len(layers))
-        features = nn.Sequential(*layers)
+        features = Layers(*layers)
         # A slice keeps the layers' numbers in the whole, and so the published names: `conv2.10.weight`.
         self.conv1, self.conv2, self.conv3, self.conv4 = (
             features[start:end] for start, end in pairwise([0, *ends[1:]])
@@ -68,7 +91,7 @@ class VGG16(FourGroups):
         self.apply(_initialise)
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(Recomputable):
     """1x1, 3x3 and 1x1 convolutions around a shortcut; (B, C, H, W) -> (B, 4 * width, H / stride, W / stride)."""
 
     def __init__(self, channels: int, width: int, stride: int = 1) -> None:
@@ -98,7 +121,7 @@ class ResNet50(FourGroups):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv1 = nn.Sequential(
+        self.conv1 = Layers(
             nn.Conv2d(3, 64, 7, 2, padding=3, bias=False),
             nn.BatchNorm2d(64),
             nn.ReLU(inplace=True),
@@ -109,6 +132,12 @@ class ResNet50(FourGroups):
         self.conv3 = _stage(512, 256, blocks=6, stride=2)
         self.conv4 = _stage(1024, 512, blocks=3, stride=2)
         self.apply(_initialise)
+
+
+def _in_turn(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
+    for layer in layers:
+        x = layer(x)
+    return x
 
 
 def _stage(channels: int, width: int, *, blocks: int, stride: int) -> nn.Sequential:

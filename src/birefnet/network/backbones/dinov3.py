@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from birefnet.errors import InputError
-from birefnet.network.backbones.base import Backbone, Four, Maps
+from birefnet.network.backbones.base import Backbone, Four, Groups, Maps
+from birefnet.network.recompute import Recomputable
 
 PATCH = 16  # pixels per side
 REGISTERS = 4
@@ -102,7 +103,7 @@ class GatedMlp(nn.Module):
         return y
 
 
-class Block(nn.Module):
+class Block(Recomputable):
     """Attention and MLP, each normalised before, scaled per channel and added to its input; (B, T, C) -> the same."""
 
     def __init__(self, width: int, heads: int, hidden: int, *, gated: bool) -> None:
@@ -175,6 +176,11 @@ class DINOv3(Backbone):
                 maps.append(x[:, PREFIX:].transpose(1, 2).reshape(grid.shape))
         x1, x2, x3, x4 = maps
         return x1, x2, x3, x4
+
+    def groups(self) -> Groups:
+        """One group per block; what makes the tokens belongs to the first."""
+        stem = ("cls_token", "reg_token", "patch_embed")
+        return tuple((*(stem if index == 0 else ()), f"blocks.{index}") for index in range(len(self.blocks)))
 
     def tokens(self, grid: Tensor) -> Tensor:
         """Patches (B, C, h, w) -> tokens (B, T, C), the class and register tokens first."""

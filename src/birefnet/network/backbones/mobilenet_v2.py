@@ -6,12 +6,14 @@ Strided convolutions pad as TensorFlow's SAME does, because the weights that tra
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from birefnet.network.backbones.base import Backbone, Maps
+from birefnet.network.backbones.base import Backbone, Groups, Maps
+from birefnet.network.recompute import Recomputable
 
 # One row per group of blocks: expansion, width, repeats, stride of the first.
 _GROUPS = (
@@ -50,8 +52,14 @@ class MobileNetV2(Backbone):
         x1, x2, x3, x4 = maps
         return x1, x2, x3, x4
 
+    def groups(self) -> Groups:
+        """One group per map: the blocks that lead to it."""
+        first = ("stem", *(f"blocks.{index}" for index in range(_TAPS[0] + 1)))
+        rest = (tuple(f"blocks.{index}" for index in range(a + 1, b + 1)) for a, b in pairwise(_TAPS))
+        return first, *rest
 
-class InvertedResidual(nn.Module):
+
+class InvertedResidual(Recomputable):
     """Widen (1x1), look around (3x3 per channel), narrow (1x1); added to its input where the shapes agree."""
 
     def __init__(self, width: int, out_width: int, *, expansion: int, stride: int) -> None:

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from birefnet.errors import InputError
-from birefnet.network.backbones.base import Backbone, Four, Maps
+from birefnet.network.backbones.base import Backbone, Four, Groups, Maps
 from birefnet.network.backbones.layers import DropPath, drop_path_rates
+from birefnet.network.recompute import Recomputable
 
 HEADS: Four = (1, 2, 5, 8)
 REDUCTIONS: Four = (8, 4, 2, 1)  # how much smaller the map of keys and values is, per axis
@@ -100,7 +101,7 @@ class Mlp(nn.Module):
         return y
 
 
-class Block(nn.Module):
+class Block(Recomputable):
     """Attention and MLP, each normalised before and added to its input; (B, H, W, C) -> the same."""
 
     def __init__(self, width: int, *, heads: int, reduction: int, hidden: int, drop_path: float) -> None:
@@ -164,6 +165,9 @@ class PVTv2(Backbone):
             maps.append(x)
         x1, x2, x3, x4 = maps
         return x1, x2, x3, x4
+
+    def groups(self) -> Groups:
+        return tuple((f"patch_embed{stage}", f"block{stage}", f"norm{stage}") for stage in range(1, 5))
 
 
 def _initialise(module: nn.Module) -> None:

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from birefnet.network.backbones.base import Backbone, Four, Maps
+from birefnet.network.backbones.base import Backbone, Four, Groups, Maps
 from birefnet.network.backbones.layers import DropPath, drop_path_rates
+from birefnet.network.recompute import Recomputable
 
 
 class Swin(Backbone):
@@ -45,6 +46,9 @@ class Swin(Backbone):
         x1, x2, x3, x4 = maps
         return x1, x2, x3, x4
 
+    def groups(self) -> Groups:
+        return tuple((*(("patch_embed",) if i == 0 else ()), f"layers.{i}", f"norm{i}") for i in range(4))
+
 
 class _PatchEmbedding(nn.Module):
     """(B, 3, 4H, 4W) -> (B, H, W, C)."""
@@ -78,7 +82,7 @@ class _Stage(nn.Module):
         return x, x if self.downsample is None else self.downsample(x)
 
 
-class _Block(nn.Module):
+class _Block(Recomputable):
     """Window attention and a small network per token, each added to its input."""
 
     def __init__(self, width: int, heads: int, window: int, *, shift: int, drop_path: float) -> None:
@@ -126,13 +130,8 @@ class _WindowAttention(nn.Module):
         """(windows, N, C) -> the same; `blocked` (windows per picture, 1, N, N) or None."""
         windows, tokens, width = x.shape
         q, k, v = self.qkv(x).reshape(windows, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-        bias = self._bias().to(q.dtype)
-        if blocked is not None:
-            # Each token sees itself, so that no row is -inf throughout and none becomes "not a number".
-            bias = bias.masked_fill(blocked, float("-inf"))  # (windows per picture, heads, N, N)
-            if windows > len(bias):
-                bias = bias.repeat(windows // len(bias), 1, 1, 1)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)  # (windows, heads, N, C / heads)
+        attend = _attend_and_learn if torch.is_grad_enabled() and x.device.type == "cpu" else _attend
+        y = attend(q, k, v, self._bias().to(q.dtype), blocked)  # (windows, heads, N, C / heads)
         z: Tensor = self.proj(y.transpose(1, 2).reshape(windows, tokens, width))
         return z
 
@@ -140,6 +139,37 @@ class _WindowAttention(nn.Module):
         """(1, heads, N, N)."""
         rows = self.relative_position_bias_table[self.relative_position_index]  # (N, N, heads)
         return rows.permute(2, 0, 1)[None]
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, blocked: Tensor | None) -> Tensor:
+    """Softmax of scaled products plus bias, times values, by torch's fused kernel.
+
+    Args:
+        q, k, v: (windows, heads, N, D).
+        bias: (1, heads, N, N).
+        blocked: (windows per picture, 1, N, N), True where a token must not see another, or None.
+    """
+    if blocked is not None:
+        # Each token sees itself, so that no row is -inf throughout and none becomes "not a number".
+        bias = bias.masked_fill(blocked, float("-inf"))  # (windows per picture, heads, N, N)
+        if len(q) > len(bias):
+            bias = bias.repeat(len(q) // len(bias), 1, 1, 1)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+
+
+def _attend_and_learn(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, blocked: Tensor | None) -> Tensor:
+    """The same step by step, for gradients on a CPU.
+
+    There the fused kernel takes no bias that learns, and what torch does in its place computes in float32 whatever the
+    type, makes one mask per head and picture, and keeps more for the backward pass.
+    """
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    scores = scores.add_(bias)  # in place: nothing needs the products themselves again
+    if blocked is not None:
+        mask = torch.zeros_like(blocked, dtype=scores.dtype).masked_fill_(blocked, float("-inf"))
+        scores = scores.add_(mask.repeat(len(q) // len(mask), 1, 1, 1))
+    y: Tensor = scores.softmax(dim=-1) @ v
+    return y
 
 
 class _Mlp(nn.Module):
@@ -153,7 +183,7 @@ class _Mlp(nn.Module):
         return y
 
 
-class _PatchMerging(nn.Module):
+class _PatchMerging(Recomputable):
     """Four neighbours become one token: (B, H, W, C) -> (B, H/2, W/2, 2C), rounded up."""
 
     def __init__(self, width: int) -> None:

@@ -1,0 +1,164 @@
+"""`birefnet evaluate PRED GT...`: judge predictions, or a model, by the true masks."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from birefnet.cli.messages import say
+from birefnet.errors import require
+
+if TYPE_CHECKING:
+    from birefnet.evaluation.outcome import Evaluation
+
+Truths = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="GT...",
+        help="A folder of masks, or test sets: folders with `im` and `gt`, or a folder of such folders.",
+        show_default=False,
+    ),
+]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Write tables and a report here.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print every value as JSON on stdout.")]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        "--task", metavar="TASK", help="Columns as its papers print them: dis5k, cod, hrsod, general or matting."
+    ),
+]
+Metrics = Annotated[
+    str | None,
+    typer.Option("--metrics", metavar="NAMES", help="Columns by name, such as S,MAE,maxF; or all."),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, metavar="N", help="Processes [default: all cores].", show_default=False),
+]
+Resize = Annotated[
+    bool, typer.Option("--resize", help="Bring predictions of another size to that of their truth, bilinearly.")
+]
+AllowExtra = Annotated[bool, typer.Option("--allow-extra", help="Leave out predictions that have no truth.")]
+AllowInverted = Annotated[bool, typer.Option("--allow-inverted", help="Judge a set even if it looks inverted.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results, and make predictions anew.")]
+Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="For a model: auto, cpu, cuda, cuda:1 or mps.")]
+SizeText = Annotated[
+    str | None,
+    typer.Option("--size", metavar="SIZE", help="For a model: a side, WIDTHxHEIGHT or native [default: its own]."),
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Never download.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+
+
+def evaluate(
+    predictions: Annotated[
+        str,
+        typer.Argument(
+            metavar="PRED",
+            help="A folder of predictions (with a sub-folder for each of several sets), or a model to make them with: "
+            "its name, its weights or a run's folder.",
+            show_default=False,
+        ),
+    ],
+    truths: Truths,
+    output: Output = None,
+    report: Json = False,
+    task: Task = None,
+    metrics: Metrics = None,
+    workers: Workers = None,
+    resize: Resize = False,
+    allow_extra: AllowExtra = False,
+    allow_inverted: AllowInverted = False,
+    overwrite: Overwrite = False,
+    device: Device = "auto",
+    size: SizeText = None,
+    offline: Offline = False,
+    quiet: Quiet = False,
+) -> None:
+    """Judge predictions by the true masks: the numbers of the papers, from one command.
+
+    \b
+    birefnet evaluate predictions/ masks/                      matched by stem
+    birefnet evaluate predictions/ masks/ --task dis5k -o out/ tables, curves, the worst pictures
+    birefnet evaluate predictions/ DIS-TE1 DIS-TE2             predictions/DIS-TE1/, predictions/DIS-TE2/
+    birefnet evaluate general DIS-TE1 -o out/                  predicts first, into out/predictions/
+    birefnet evaluate runs/mine test_sets/ --json > mine.json  the best weights of a run
+
+    Predictions and masks are 8-bit grey, white is the subject. Whatever is missing, unreadable, of another size,
+    coloured or inverted ends in one error that lists it, without a table.
+
+    Exit codes: 0 done, 1 something is wrong with the files, 2 wrong use, 130 interrupted.
+    """
+    from birefnet.cli.judging import Choices, judge
+    from birefnet.evaluation.columns import choose_metrics
+    from birefnet.evaluation.files import find_sets
+    from birefnet.evaluation.outcome import FILES, check_folder, write_evaluation
+    from birefnet.evaluation.source import find_source
+
+    columns = choose_metrics(task, metrics)
+    require_for(columns, resize=resize)
+    if output is not None:
+        require("matplotlib", "evaluate")
+        check_folder(output, FILES, overwrite=overwrite)
+    sets = find_sets(truths)
+    source = find_source(predictions, sets)
+    if source.model is not None:
+        sets = find_sets(truths, with_pictures=True)
+    choices = Choices(
+        columns=columns,
+        task=task,
+        workers=workers,
+        resize=resize,
+        allow_extra=allow_extra,
+        allow_inverted=allow_inverted,
+        overwrite=overwrite,
+        device=device,
+        size=size,
+        offline=offline,
+        quiet=quiet,
+    )
+    evaluation = judge(source, sets, output / "predictions" if output else None, choices)
+    if output is not None:
+        write_evaluation(evaluation, output)
+    _print(evaluation, output, as_json=report, quiet=quiet)
+
+
+def _print(evaluation: Evaluation, output: Path | None, *, as_json: bool, quiet: bool) -> None:
+    """The table or the JSON on stdout, words on stderr."""
+    from birefnet.evaluation.columns import AVERAGING
+    from birefnet.evaluation.tables import text
+
+    if as_json:
+        typer.echo(json.dumps(evaluation.to_dict(), indent=2))
+    else:
+        typer.echo(text(evaluation.table(), width=terminal_width()))
+    if not quiet:
+        for line in (AVERAGING, *evaluation.notes()):
+            say(line)
+        if output is not None:
+            say(f"report: {output / 'report.html'}")
+
+
+def require_for(columns: Sequence[str], *, resize: bool) -> None:
+    """Say before the work, not in the midst of it, that OpenCV is missing where a metric needs it.
+
+    Raises:
+        MissingExtra: naming the extra.
+    """
+    from birefnet.evaluation.measure import METRICS
+
+    if resize or any(METRICS[metric].needs for metric in columns):
+        require("cv2", "evaluate")
+
+
+def terminal_width() -> int | None:
+    """Characters in a line, or None where stdout is no terminal and lines may be of any length."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

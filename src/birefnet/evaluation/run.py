@@ -1,0 +1,150 @@
+"""Judging sets of predictions: every pair on one of the cores, nothing kept but numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birefnet.errors import require
+from birefnet.evaluation.crew import Crew
+from birefnet.evaluation.files import Job, short
+from birefnet.evaluation.inverted import correlation, is_inverted, probe, refuse_inverted
+from birefnet.evaluation.masks import Grey, MaskError, read_pair
+from birefnet.evaluation.measure import Measurement, Summary, measure, summarise
+from birefnet.evaluation.problems import Problems
+
+Progress = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The values of one picture by metric; None where a metric is not defined for it."""
+
+    job: Job
+    values: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class SetResult:
+    """What became of one set.
+
+    Attributes:
+        name: of the set.
+        rows: one for each picture, by stem.
+        summary: values of the whole set, counts of pictures where one is not defined, and mean curves.
+        inverted: names of predictions that look inverted, though most of the set does not.
+    """
+
+    name: str
+    rows: tuple[Row, ...]
+    summary: Summary
+    inverted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How pairs are judged.
+
+    Attributes:
+        metrics: names of `birefnet.evaluation.measure.METRICS`.
+        resize: bring a prediction to its truth's size, bilinearly; else sizes must be equal.
+        skeletons: folder where skeletons of truths are kept between runs; None keeps none.
+    """
+
+    metrics: tuple[str, ...]
+    resize: bool = False
+    skeletons: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    measurement: Measurement | None = None
+    correlation: float | None = None
+    problems: list[MaskError] = field(default_factory=list)
+
+
+def evaluate(
+    jobs: Mapping[str, Sequence[Job]],
+    settings: Settings,
+    *,
+    workers: int | None = None,
+    allow_inverted: bool = False,
+    progress: Progress = lambda: None,
+) -> list[SetResult]:
+    """Judge every set.
+
+    Args:
+        jobs: set name -> pairs, as of `birefnet.evaluation.files.match`.
+        workers: processes; None for all cores. The results are the same for any number.
+        allow_inverted: judge sets that look inverted as they are.
+        progress: called after every pair.
+
+    Returns:
+        One result for each set, in order.
+
+    Raises:
+        DataError: if files turn out damaged, coloured or otherwise no masks, all listed; or if a set looks inverted.
+        MissingExtra: if a metric needs a library that is not installed.
+    """
+    if not allow_inverted:
+        probe(jobs)
+    problems = Problems()
+    with Crew(workers) as crew:
+        found = [_evaluate_set(name, pairs, settings, crew, problems, progress) for name, pairs in jobs.items()]
+    problems.check("The evaluation was broken off without a result")
+    results = [result for result in found if result is not None]
+    if not allow_inverted:
+        refuse_inverted("The evaluation gives no result", {one.name: (one.inverted, len(one.rows)) for one in results})
+    return results
+
+
+def resized(prediction: Grey, shape: tuple[int, int]) -> Grey:
+    """(h, w) -> `shape` (H, W) uint8, bilinear without averaging (OpenCV's), which the published numbers rest on."""
+    if prediction.shape == shape:
+        return prediction
+    cv2: Any = require("cv2", "evaluate")
+    out: NDArray[np.uint8] = cv2.resize(prediction, shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return out
+
+
+def _evaluate_set(
+    name: str, jobs: Sequence[Job], settings: Settings, crew: Crew, problems: Problems, progress: Progress
+) -> SetResult | None:
+    rows: list[Row] = []
+    inverted: list[str] = []
+
+    def measurements() -> Iterator[Measurement]:
+        """Each measurement passes by once: its values are kept, its curves only in the sums of `summarise`."""
+        for job, judged in zip(jobs, crew.map(partial(_judge, settings), jobs), strict=True):
+            for error in judged.problems:
+                problems.add(error.kind, short(error.path), error.detail)
+            if is_inverted(judged.correlation):
+                inverted.append(job.name)
+            if judged.measurement is not None:
+                rows.append(Row(job, judged.measurement.values))
+                yield judged.measurement
+            progress()
+
+    stream = measurements()
+    first = next(stream, None)
+    if first is None:  # no pair can be judged: `problems` says why
+        return None
+    summary = summarise(chain([first], stream))
+    return SetResult(name, tuple(rows), summary, tuple(inverted))
+
+
+def _judge(settings: Settings, job: Job) -> _Judged:
+    """One pair, in a worker."""
+    pair, problems = read_pair(job.prediction, job.truth)
+    if pair is None:
+        return _Judged(problems=problems)
+    prediction, truth = resized(pair[0], pair[1].shape), pair[1]
+    found = measure(prediction, truth, settings.metrics, skeleton_cache=settings.skeletons)
+    return _Judged(found, correlation(prediction, truth))
