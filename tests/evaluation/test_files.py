@@ -56,7 +56,8 @@ def test_several_sets_have_folders_of_their_names(tmp_path: Path) -> None:
 
 
 def test_one_error_lists_everything(tmp_path: Path) -> None:
-    predictions, home = draw_set(tmp_path, count=16)
+    predictions, home = draw_set(tmp_path, count=17)
+    Image.new("RGB", (60, 40), "red").save(home / "gt" / "16.png")
     for number in range(12):
         (predictions / f"{number:02d}.png").unlink()
     Image.new("L", (60, 40)).save(predictions / "stranger.png")
@@ -72,6 +73,7 @@ def test_one_error_lists_everything(tmp_path: Path) -> None:
     assert "1 stem has two files: `set/15` (15.bmp, 15.png)" in text
     assert "1 prediction has another size than its truth: `12` (30x20, truth 60x40)" in text
     assert "1 file has more than 8 bits: `set/13.png`" in text
+    assert "1 file has colours: `gt/16.png`" in text
     assert "1 file cannot be read: `set/14.png` (`14.png` is not a picture" in text
     assert "hint: --resize" in text and "hint: --allow-extra" in text
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from birefnet.errors import ConfigError, DataError
-from birefnet.evaluation.masks import MaskError, mask_size, picture_size
+from birefnet.evaluation.masks import MaskError, check_colours, mask_size, picture_size
 from birefnet.evaluation.problems import Problems, some
 from birefnet.pixels.picture import READABLE_SUFFIXES
 
@@ -93,8 +93,11 @@ def match(predictions: Path, sets: Sequence[TruthSet], *, resize: bool, allow_ex
             Job(stem, prefix + stem, found[stem], one.truths[stem], one.pictures.get(stem))
             for stem in sorted(one.truths.keys() & found.keys())
         ]
-    for job in (job for of_set in jobs.values() for job in of_set):
-        _check_headers(job, problems, resize=resize)
+    every = [job for of_set in jobs.values() for job in of_set]
+    readable = [job for job in every if _check_headers(job, problems, resize=resize)]
+    if problems:  # only then, since it takes decoding: what would stop the next call belongs to the same list
+        for job in readable:
+            _check_colours(job, problems)
     problems.check(f"`{predictions}` cannot be judged")
     return jobs
 
@@ -194,7 +197,8 @@ def _pictures(folder: Path) -> Iterator[Path]:
     )
 
 
-def _check_headers(job: Job, problems: Problems, *, resize: bool) -> None:
+def _check_headers(job: Job, problems: Problems, *, resize: bool) -> bool:
+    """Note what the headers of a pair say; whether both could be read."""
     sizes = []
     for path in (job.prediction, job.truth):
         try:
@@ -203,6 +207,15 @@ def _check_headers(job: Job, problems: Problems, *, resize: bool) -> None:
             problems.add(error.kind, short(error.path), error.detail)
     if len(sizes) == 2 and sizes[0] != sizes[1] and not resize:
         problems.add("size", job.name, _sizes(*sizes))
+    return len(sizes) == 2
+
+
+def _check_colours(job: Job, problems: Problems) -> None:
+    for path in (job.prediction, job.truth):
+        try:
+            check_colours(path)
+        except MaskError as error:
+            problems.add(error.kind, short(error.path), error.detail)
 
 
 def _sizes(one: tuple[int, int], other: tuple[int, int]) -> str:

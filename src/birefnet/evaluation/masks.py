@@ -17,6 +17,7 @@ Grey = NDArray[np.uint8]  # (H, W), 0..255, white is the subject
 
 T = TypeVar("T")
 
+_GREY = ("L", "1")
 _DEEP = ("I", "F")  # Pillow's modes with more than 8 bits begin so
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 _ROUNDING = 3  # grey pictures saved as colour JPEG come back with channels so far apart
@@ -45,6 +46,15 @@ def mask_size(path: Path) -> tuple[int, int]:
         MaskError: if it is no picture or has more than 8 bits.
     """
     return _open(path, lambda image: image.size)
+
+
+def check_colours(path: Path) -> None:
+    """Decode a file if its header says that it could hold colours, and only then.
+
+    Raises:
+        MaskError: if it does, or cannot be decoded.
+    """
+    _open(path, lambda image: None if image.mode in _GREY else _grey(image, path))
 
 
 def picture_size(path: Path) -> tuple[int, int]:
@@ -104,7 +114,7 @@ def _open(path: Path, use: Callable[[Image.Image], T], *, deep: bool = False) ->
 
 def _grey(image: Image.Image, path: Path) -> Grey:
     image.load()
-    if image.mode in ("L", "1") and "transparency" not in image.info:
+    if image.mode in _GREY and "transparency" not in image.info:
         return np.asarray(image.convert("L"))
     rgba = np.asarray(image.convert("RGBA"))
     if rgba[..., 3].min() < 255:
