@@ -201,6 +201,8 @@ def state():
 events = []
 def watch(event, arguments):
     if event == "open" and not str(arguments[0]).endswith((".py", ".pyc", ".so")) and not isinstance(arguments[0], int):
+        if ".dist-info/" in str(arguments[0]):
+            return  # torch looks through every installed package for plug-ins
         # Writing of any file, and reading of our own: other libraries read their own data.
         if any(letter in str(arguments[1]) for letter in "wax+") or "birefnet" in str(arguments[0]):
             events.append((event, arguments))
