@@ -43,6 +43,7 @@ def _weights(trainer: Trainer) -> dict[str, torch.Tensor]:
 
 def _same(one: Trainer, other: Trainer) -> None:
     theirs = _weights(other)
+    assert theirs and theirs.keys() == _weights(one).keys()
     for name, value in _weights(one).items():
         assert torch.equal(value, theirs[name]), name
 
@@ -72,6 +73,7 @@ def test_workers_do_not_change_the_weights(recipe: Recipe, tmp_path: Path) -> No
     alone.run(until=2)
     helped = Trainer(_training(recipe, workers=2), tmp_path / "helped", "cpu")
     helped.run(until=2)
+    assert alone.step == helped.step == 2
     _same(alone, helped)
 
 
