@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from types import FrameType
 from typing import Any, NamedTuple
@@ -19,6 +20,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from birefnet.data.stream import Stream
 from birefnet.errors import BiRefNetError, DataError
 from birefnet.training.plan import Plan
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 Key = tuple[int, tuple[int, int]]  # number of a sample, its (width, height)
 
@@ -105,7 +108,8 @@ def batches(stream: Stream, keys: Keys, *, workers: int, seed: int, pin: bool) -
 
 
 def _made(loader: DataLoader[Any]) -> Iterator[Batch]:
-    made = iter(loader)
+    with _signals_held():
+        made = iter(loader)  # starts the workers
     try:
         for batch in made:
             if isinstance(batch, BiRefNetError):
@@ -123,6 +127,19 @@ def _made(loader: DataLoader[Any]) -> Iterator[Batch]:
         del made, loader
 
 
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Workers started meanwhile hold back the signals of `_SIGNALS` until they know what to do with them."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _close(closing: Any) -> None:
     closing.value = 1
 
@@ -136,3 +153,5 @@ def _leave_signals_to_the_trainer(closing: Any, _worker: int) -> None:
             os._exit(0)
 
     signal.signal(signal.SIGTERM, end)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
