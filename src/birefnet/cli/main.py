@@ -35,6 +35,8 @@ COMMANDS = (
     Command("train", "birefnet.cli.train:train", "Train or fine-tune a network from a recipe."),
     Command("evaluate", "birefnet.cli.evaluate:evaluate", "Judge predictions or a model by true masks."),
     Command("compare", "birefnet.cli.compare:compare", "Name the best of several checkpoints or predictions."),
+    Command("export", "birefnet.cli.export:export", "Pack a model for ONNX Runtime, OpenVINO, TensorRT and others."),
+    Command("benchmark", "birefnet.cli.benchmark:benchmark", "Time a model in every runtime of this machine."),
     Command("doctor", "birefnet.cli.doctor:doctor", "Show versions, devices, extras, and which of them would be used."),
 )
 
