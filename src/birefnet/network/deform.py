@@ -62,7 +62,7 @@ def deform_conv2d(
 class DeformableConv(nn.Module):
     """A deformable convolution that finds offsets and mask itself; it starts as a plain one.
 
-    (B, C, H, W) -> (B, out_width, H, W); without bias.
+    (B, C, H, W) -> (B, out_width, H, W); without bias, until a batch norm is folded into it.
 
     Args:
         width: channels of the input.
@@ -81,7 +81,7 @@ class DeformableConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         mask = 2 * self.modulation(x).sigmoid()  # 1 at the start
-        return deform_conv2d(x, self.offset(x), mask, self.kernel.weight, padding=self.padding)
+        return deform_conv2d(x, self.offset(x), mask, self.kernel.weight, self.kernel.bias, padding=self.padding)
 
 
 @torch.library.custom_op("birefnet::deform_conv2d", mutates_args=())

@@ -1,0 +1,139 @@
+"""Deformable ASPP on a CPU, some lines of the map at a time: no branch's map is ever whole in memory.
+
+For each block of lines, every branch samples, multiplies and is fused with the others while its values are in the
+cache. The samples are weighted sums of four rows of a table, as in `birefnet.network.sampling`; here, outside
+training, fewer steps find them.
+
+Letters: B batch, C channels in, O channels out, H W size of the map, K taps of a kernel, n lines of a block,
+P = n * W places of a block, M = P * K samples of a block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from birefnet.network.aspp import ASPP
+from birefnet.network.deform import DeformableConv
+from birefnet.network.inference.kernels import convolution, linear
+
+_BLOCK_BYTES = 4 << 20  # of the columns of the largest kernel
+_AROUND = 3  # rows and columns of zeros around the map: one before it, two behind
+_EXACT = 1 << 24  # float32 holds every whole number up to this
+
+
+class DeformableASPPByBlocks(nn.Module):
+    """The function of a deformable `ASPP` whose batch norms are folded, outside training.
+
+    Args:
+        aspp: on the CPU, in the type to compute in.
+    """
+
+    def __init__(self, aspp: ASPP) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(_Branch(branch.conv) for branch in aspp.branches)
+        self.pooled = aspp.pooled
+        weight = aspp.fuse.weight.detach()[:, :, 0, 0]
+        widths = [branch.rows.shape[0] for branch in self.branches]
+        fused = sum(widths)
+        self.fuse = nn.Parameter(weight[:, :fused].contiguous(), requires_grad=False)
+        self.fuse_pooled = nn.Parameter(weight[:, fused:].contiguous(), requires_grad=False)
+        self.bias = aspp.fuse.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, O, H, W), channels-last in memory."""
+        batch, channels, height, width = x.shape
+        biases = linear(self.pooled(x).flatten(1), self.fuse_pooled, self.bias)  # (B, O)
+        movements = [branch.movements(x) for branch in self.branches]
+        table = _table(x)
+        y = torch.empty(batch, height, width, len(self.fuse), dtype=x.dtype)
+        for picture, bias in enumerate(biases):
+            for lines in self._blocks(height, width, channels * x.element_size()):
+                looks = [
+                    branch.look(table[picture], movement[picture], lines)
+                    for branch, movement in zip(self.branches, movements, strict=True)
+                ]
+                fused = linear(torch.cat(looks, dim=1), self.fuse, bias, "relu")
+                y[picture, lines] = fused.view(-1, width, len(self.fuse))
+        return y.permute(0, 3, 1, 2)
+
+    def _blocks(self, height: int, width: int, row_bytes: int) -> Iterator[slice]:
+        taps = max(branch.taps for branch in self.branches)
+        step = max(1, _BLOCK_BYTES // (width * taps * row_bytes))
+        return (slice(start, min(start + step, height)) for start in range(0, height, step))
+
+
+class _Branch(nn.Module):
+    """One deformable convolution and a ReLU, for some lines at a time."""
+
+    def __init__(self, conv: DeformableConv) -> None:
+        super().__init__()
+        self.side, self.padding = conv.kernel.kernel_size[0], conv.padding
+        self.taps = self.side * self.side
+        offset, modulation = conv.offset, conv.modulation
+        weight, bias = (
+            torch.cat((*_by_axis(getattr(offset, name)), getattr(modulation, name))) for name in ("weight", "bias")
+        )
+        self.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last), requires_grad=False)
+        self.offset_bias = nn.Parameter(bias, requires_grad=False)
+        kernel = conv.kernel.weight.detach()  # (O, C, side, side)
+        # The mask is twice a sigmoid: here the kernel is doubled, which is exact.
+        self.rows = nn.Parameter(2 * kernel.permute(0, 2, 3, 1).flatten(1), requires_grad=False)  # (O, K C)
+        self.bias = conv.kernel.bias
+
+    def movements(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, H, W, 3K): how far down and right each tap looks, and its mask before the sigmoid."""
+        return convolution(x, self.weight, self.offset_bias, padding=(self.padding,) * 2).permute(0, 2, 3, 1)
+
+    def look(self, table: Tensor, movement: Tensor, lines: slice) -> Tensor:
+        """The branch's values at some lines, (P, O).
+
+        Args:
+            table: (H + 3, W + 3, C), one row and column of zeros before the map and two behind.
+            movement: (H, W, 3K).
+            lines: which.
+        """
+        height, width, channels = (table.shape[0] - _AROUND, table.shape[1] - _AROUND, table.shape[2])
+        down, right, mask = movement[lines].float().split(self.taps, dim=2)  # (n, W, K) each
+        tap = torch.arange(self.taps, dtype=torch.float32)
+        place = torch.arange(lines.start, lines.stop, dtype=torch.float32)[:, None, None]
+        y = _inside(down + (place + (tap.div(self.side, rounding_mode="floor") - self.padding)), height)
+        place = torch.arange(width, dtype=torch.float32)[:, None]
+        x = _inside(right + (place + (tap % self.side - self.padding)), width)
+        corners, shares = _corners(y, x, mask.sigmoid(), width + _AROUND, table.shape[0])
+        columns = F.embedding_bag(
+            corners, table.view(-1, channels), mode="sum", per_sample_weights=shares.to(table.dtype)
+        )
+        return linear(columns.view(-1, self.taps * channels), self.rows, self.bias, "relu")
+
+
+def _inside(position: Tensor, length: int) -> Tensor:
+    """Positions that see nothing of the map go to -1 or `length`, among zeros; what is not a number goes there too."""
+    return position.nan_to_num_(nan=-1.0, posinf=length, neginf=-1.0).clamp_(-1, length)
+
+
+def _corners(y: Tensor, x: Tensor, mask: Tensor, line: int, lines: int) -> tuple[Tensor, Tensor]:
+    """Four rows of the table for each sample, (M, 4) int32, and their shares, (M, 4) float32."""
+    top, left = y.floor(), x.floor()
+    below, right = (y - top).mul_(mask), x - left
+    above = mask - below
+    bottom_right, top_right = below * right, above * right
+    shares = torch.stack((above - top_right, top_right, below - bottom_right, bottom_right), dim=-1)
+    if line * lines > _EXACT:
+        top, left = top.to(torch.int32), left.to(torch.int32)
+    corner = top.add_(1).mul_(line).add_(left).add_(1).to(torch.int32)
+    steps = torch.tensor((0, 1, line, line + 1), dtype=torch.int32)
+    return (corner[..., None] + steps).view(-1, 4), shares.view(-1, 4)
+
+
+def _table(x: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, H + 3, W + 3, C): the pixels, and the zeros around them."""
+    return F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 2, 1, 2))
+
+
+def _by_axis(values: Tensor) -> tuple[Tensor, Tensor]:
+    """(2K, ...) in pairs (down, right) -> all downs, all rights."""
+    return values[0::2], values[1::2]
