@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
+import platform
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from birefnet.errors import ConfigError, DeviceError, require
 from birefnet.pixels.prepare import InputSpec
+from birefnet.runtimes import machine
+from birefnet.runtimes.allocator import keep_freed_memory
 from birefnet.runtimes.base import Batch, Logits, check_batch, check_logits
 
 if TYPE_CHECKING:
@@ -18,26 +22,39 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+Mode = Literal["eager", "compiled", "graphs"]
+Memory = Literal["normal", "low"]
+_X86 = ("x86_64", "AMD64")
+_NATIVE_BFLOAT16 = ("bf16", "amx-bf16")  # features of processors that compute in it, and do not only convert
 
 
 class TorchRuntime:
     """A BiRefNet (or any module that gives a `Prediction`) on one device, in one precision.
 
-    In half precision a network may overflow on some picture. The run is then repeated in float32, and the network
-    stays in float32 from then on, with a warning in the log.
+    A BiRefNet is turned into its inference form: the same function with fewer operations, see
+    `birefnet.network.inference`. In half precision a network may overflow on some picture. The run is then repeated in
+    float32, and the network stays in float32 from then on, with a warning in the log.
 
     Args:
-        model: moved to the device and put into evaluation mode; not copied.
+        model: moved to the device and put into evaluation mode; used up, not copied.
         spec: the input it was trained for.
         name: what to call it.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
-        dtype: "auto", "float32", "bfloat16" or "float16". Auto is float16 on CUDA and float32 elsewhere; half precision
-            on a CPU is slower or no better, and float16 is refused there.
+        dtype: "auto", "float32", "bfloat16" or "float16". Auto is float16 on CUDA, bfloat16 on processors that compute
+            in it (AVX-512-BF16 or AMX; mean alpha difference about 0.0005), and float32 elsewhere. float16 is refused
+            on a CPU.
         dynamic: whether other sizes may be asked for than the spec's.
+        mode: "eager"; "compiled" by `torch.compile`, which takes minutes at the first picture of a size and needs a
+            C++ compiler (on a CPU) or Triton (on a GPU), and is kept for later runs; or "graphs", CUDA graphs, which
+            are recorded at the first picture of a size.
+        memory: "normal", in which the process keeps freed memory for the next picture (Linux), or "low": smaller steps,
+            and memory goes back to the system.
+        threads: CPU threads for all of PyTorch in this process; None leaves them, unless the container grants fewer
+            cores than PyTorch has threads.
 
     Raises:
         DeviceError: if this machine has no such device.
-        ConfigError: for an unknown dtype, or float16 on a CPU.
+        ConfigError: for an unknown dtype, mode or memory, float16 on a CPU, or graphs without CUDA.
     """
 
     def __init__(
@@ -49,16 +66,47 @@ class TorchRuntime:
         device: str = "auto",
         dtype: str = "auto",
         dynamic: bool = True,
+        mode: Mode = "eager",
+        memory: Memory = "normal",
+        threads: int | None = None,
     ) -> None:
         torch: Any = require("torch", "torch")
         self.name = name
         self.spec = spec
         self.dynamic = dynamic
         self.device = choose_device(device)
+        self.mode = check_mode(mode, self.device)
         self._torch = torch
         self._lock = threading.Lock()
         self._dtype = getattr(torch, choose_dtype(dtype, self.device))
-        self._model = model.eval().to(device=self.device, dtype=self._dtype)
+        self._model = self._make(model.eval(), check_memory(memory))
+        if self.device == "cpu":
+            _use_threads(torch, threads)
+            if memory == "normal":
+                keep_freed_memory()
+
+    def _make(self, model: nn.Module, memory: Memory) -> nn.Module:
+        """The module that runs: on the device, in the precision, in the mode."""
+        torch = self._torch
+        from birefnet.network import BiRefNet
+        from birefnet.network.inference import cpu_form, inference_form
+
+        if isinstance(model, BiRefNet):
+            if self.device == "cpu" and self.mode == "eager":
+                return cpu_form(model.cpu(), self._dtype, low_memory=memory == "low")
+            model = inference_form(model, in_place=True)
+        model = model.to(device=self.device, dtype=self._dtype)
+        if not self.device.startswith("mps"):
+            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.mode == "compiled":
+            from birefnet.runtimes.compiled import compiled
+
+            return compiled(model)
+        if self.mode == "graphs":
+            from birefnet.runtimes.cuda_graphs import CudaGraphs
+
+            return CudaGraphs(model)
+        return model
 
     @property
     def dtype(self) -> str:
@@ -121,7 +169,46 @@ def choose_dtype(dtype: str, device: str) -> str:
     if dtype not in DTYPES:
         raise ConfigError(f"Unknown dtype `{dtype}`; wanted {', '.join(DTYPES)}.")
     if dtype == "auto":
-        return "float16" if device.startswith("cuda") else "float32"
+        if device.startswith("cuda"):
+            return "float16"
+        return "bfloat16" if device == "cpu" and computes_in_bfloat16() else "float32"
     if dtype == "float16" and device == "cpu":
         raise ConfigError("float16 is slower than float32 on a CPU and may overflow; take float32 or bfloat16.")
     return dtype
+
+
+def computes_in_bfloat16() -> bool:
+    """Whether this processor multiplies in bfloat16: AVX-512-BF16 or AMX, as far as the system tells."""
+    return platform.machine() in _X86 and bool(set(_NATIVE_BFLOAT16) & set(machine.cpu()["features"]))
+
+
+def check_mode(mode: Mode, device: str) -> Mode:
+    """Give back a mode that exists and that the device has.
+
+    Raises:
+        ConfigError: otherwise.
+    """
+    if mode not in get_args(Mode):
+        raise ConfigError(f"Unknown mode `{mode}`; wanted {', '.join(get_args(Mode))}.")
+    if mode == "graphs" and not device.startswith("cuda"):
+        raise ConfigError(f"CUDA graphs need a CUDA device, not `{device}`; take the mode eager or compiled.")
+    return mode
+
+
+def check_memory(memory: Memory) -> Memory:
+    """Give back a way with memory that exists.
+
+    Raises:
+        ConfigError: otherwise.
+    """
+    if memory not in get_args(Memory):
+        raise ConfigError(f"Unknown memory `{memory}`; wanted {', '.join(get_args(Memory))}.")
+    return memory
+
+
+def _use_threads(torch: Any, threads: int | None) -> None:
+    if threads is not None:
+        torch.set_num_threads(threads)
+    elif machine.physical_cores() < torch.get_num_threads() and "OMP_NUM_THREADS" not in os.environ:
+        logger.info("PyTorch takes %d threads, as many as this process has cores", machine.physical_cores())
+        torch.set_num_threads(machine.physical_cores())

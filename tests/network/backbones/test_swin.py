@@ -9,13 +9,13 @@ from torch import Tensor
 from birefnet.network.backbones.base import BACKBONES
 from birefnet.network.backbones.layers import DropPath
 from birefnet.network.backbones.swin import (
+    PatchMerging,
     Swin,
     _attend,
     _attend_and_learn,
     _blocked_pairs,
     _cut,
     _join,
-    _PatchMerging,
 )
 
 
@@ -69,7 +69,7 @@ def test_what_a_token_sees() -> None:
 
 
 def test_patches_merge_row_phase_first() -> None:
-    merging = _PatchMerging(1)
+    merging = PatchMerging(1)
     merging.norm, merging.reduction = torch.nn.Identity(), torch.nn.Identity()
     x = torch.arange(16.0).reshape(1, 4, 4, 1)
     assert merging(x)[0, 0, 0].tolist() == [0, 4, 1, 5]

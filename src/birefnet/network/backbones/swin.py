@@ -29,10 +29,10 @@ class Swin(Backbone):
         super().__init__()
         self.patch_embed = _PatchEmbedding(width)
         rates = drop_path_rates(drop_path, sum(depths))
-        self.layers = nn.ModuleList()
+        self.layers = nn.ModuleList()  # of `SwinStage`
         for stage, (depth, stage_heads) in enumerate(zip(depths, heads, strict=True)):
             stage_rates, rates = rates[:depth], rates[depth:]
-            self.layers.append(_Stage(width << stage, stage_heads, window, stage_rates, last=stage == 3))
+            self.layers.append(SwinStage(width << stage, stage_heads, window, stage_rates, last=stage == 3))
             self.add_module(f"norm{stage}", nn.LayerNorm(width << stage))
         _initialise(self)
 
@@ -63,17 +63,17 @@ class _PatchEmbedding(nn.Module):
         return y
 
 
-class _Stage(nn.Module):
+class SwinStage(nn.Module):
     """Blocks on one map, then the next stage's input; (B, H, W, C) -> the map, and (B, H/2, W/2, 2C)."""
 
     def __init__(self, width: int, heads: int, window: int, rates: list[float], *, last: bool) -> None:
         super().__init__()
         self.window = window
         self.blocks = nn.ModuleList(
-            _Block(width, heads, window, shift=window // 2 if index % 2 else 0, drop_path=rate)
+            SwinBlock(width, heads, window, shift=window // 2 if index % 2 else 0, drop_path=rate)
             for index, rate in enumerate(rates)
         )
-        self.downsample = None if last else _PatchMerging(width)
+        self.downsample = None if last else PatchMerging(width)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         blocked = _blocked_pairs(x, self.window, self.window // 2)
@@ -82,17 +82,17 @@ class _Stage(nn.Module):
         return x, x if self.downsample is None else self.downsample(x)
 
 
-class _Block(Recomputable):
+class SwinBlock(Recomputable):
     """Window attention and a small network per token, each added to its input."""
 
     def __init__(self, width: int, heads: int, window: int, *, shift: int, drop_path: float) -> None:
         super().__init__()
         self.window, self.shift = window, shift
         self.norm1 = nn.LayerNorm(width)
-        self.attn = _WindowAttention(width, heads, window)
+        self.attn = WindowAttention(width, heads, window)
         self.drop_path = DropPath(drop_path)
         self.norm2 = nn.LayerNorm(width)
-        self.mlp = _Mlp(width, 4 * width)
+        self.mlp = Mlp(width, 4 * width)
 
     def forward(self, x: Tensor, blocked: Tensor) -> Tensor:
         """(B, H, W, C) -> the same; `blocked` as `_blocked_pairs` gives it."""
@@ -113,7 +113,7 @@ class _Block(Recomputable):
         return x[:, :height, :width]
 
 
-class _WindowAttention(nn.Module):
+class WindowAttention(nn.Module):
     """Attention among the tokens of a window, with a learned bias per relative position."""
 
     relative_position_index: Tensor  # (N, N): rows of the table
@@ -131,11 +131,11 @@ class _WindowAttention(nn.Module):
         windows, tokens, width = x.shape
         q, k, v = self.qkv(x).reshape(windows, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         attend = _attend_and_learn if torch.is_grad_enabled() and x.device.type == "cpu" else _attend
-        y = attend(q, k, v, self._bias().to(q.dtype), blocked)  # (windows, heads, N, C / heads)
+        y = attend(q, k, v, self.bias().to(q.dtype), blocked)  # (windows, heads, N, C / heads)
         z: Tensor = self.proj(y.transpose(1, 2).reshape(windows, tokens, width))
         return z
 
-    def _bias(self) -> Tensor:
+    def bias(self) -> Tensor:
         """(1, heads, N, N)."""
         rows = self.relative_position_bias_table[self.relative_position_index]  # (N, N, heads)
         return rows.permute(2, 0, 1)[None]
@@ -172,7 +172,7 @@ def _attend_and_learn(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, blocked: Te
     return y
 
 
-class _Mlp(nn.Module):
+class Mlp(nn.Module):
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
         self.fc1 = nn.Linear(width, hidden)
@@ -183,7 +183,7 @@ class _Mlp(nn.Module):
         return y
 
 
-class _PatchMerging(Recomputable):
+class PatchMerging(Recomputable):
     """Four neighbours become one token: (B, H, W, C) -> (B, H/2, W/2, 2C), rounded up."""
 
     def __init__(self, width: int) -> None:
@@ -255,5 +255,5 @@ def _initialise(module: nn.Module) -> None:
             nn.init.trunc_normal_(part.weight, std=0.02)
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
-        if isinstance(part, _WindowAttention):
+        if isinstance(part, WindowAttention):
             nn.init.trunc_normal_(part.relative_position_bias_table, std=0.02)

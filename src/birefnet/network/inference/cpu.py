@@ -16,37 +16,43 @@ from birefnet.network.inference.folding import fold_batch_norms
 from birefnet.network.inference.kernels import Then, convolution, linear
 from birefnet.network.inference.swin import SwinByBlocks
 
+BLOCK_BYTES = 4 << 20  # of the widest map between two steps: about what the caches of two cores hold
+SMALL_BLOCK_BYTES = 1 << 20
 
-def cpu_form(network: BiRefNet, dtype: torch.dtype = torch.float32) -> BiRefNet:
+
+def cpu_form(network: BiRefNet, dtype: torch.dtype = torch.float32, *, low_memory: bool = False) -> BiRefNet:
     """Change `network` in place to an equal one for inference on a CPU; see `inference_form` for what it is not.
 
     Args:
         network: on the CPU; it is used up, so that its weights are not in memory twice.
-        dtype: the type to compute in, float32 or bfloat16.
+        dtype: the type to compute in, float32 or bfloat16; float64 for proofs.
+        low_memory: smaller blocks, and the offsets of deformable convolutions a band of lines at a time: some lines
+            are computed twice for it.
     """
     network.eval().requires_grad_(False)
     fold_batch_norms(network)
     merge_picture_into_head(network)
-    network.to(dtype=dtype, memory_format=torch.channels_last)
-    _replace(network)
+    network.to(dtype=dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    _replace(network, low_memory)
     return network
 
 
-def _replace(parent: nn.Module) -> None:
+def _replace(parent: nn.Module, low_memory: bool) -> None:
     """Every part of `parent` that has a form of its own here becomes that form, the outermost first."""
     for name, part in parent.named_children():
-        form = _form_of(part)
+        form = _form_of(part, low_memory)
         if form is not None:
             setattr(parent, name, form)
-        _replace(part if form is None else form)
+        _replace(part if form is None else form, low_memory)
 
 
-def _form_of(part: nn.Module) -> nn.Module | None:
+def _form_of(part: nn.Module, low_memory: bool) -> nn.Module | None:
+    block_bytes = SMALL_BLOCK_BYTES if low_memory else BLOCK_BYTES
     match part:
         case Swin():
-            return SwinByBlocks(part)
-        case ASPP() if isinstance(part.branches[-1].conv, DeformableConv):
-            return DeformableASPPByBlocks(part)
+            return SwinByBlocks(part, block_bytes)
+        case ASPP() if isinstance(part.branches[-1].get_submodule("conv"), DeformableConv):
+            return DeformableASPPByBlocks(part, block_bytes, whole_offsets=not low_memory)
         case DecoderBlock():
             return _DecoderBlock(part)
         case GradientGate():

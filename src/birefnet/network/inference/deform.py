@@ -11,6 +11,7 @@ P = n * W places of a block, M = P * K samples of a block.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +21,7 @@ from birefnet.network.aspp import ASPP
 from birefnet.network.deform import DeformableConv
 from birefnet.network.inference.kernels import convolution, linear
 
-_BLOCK_BYTES = 4 << 20  # of the columns of the largest kernel
+_BAND = 64  # lines of offsets at a time, where they are not computed for the whole map at once
 _AROUND = 3  # rows and columns of zeros around the map: one before it, two behind
 _EXACT = 1 << 24  # float32 holds every whole number up to this
 
@@ -30,15 +31,19 @@ class DeformableASPPByBlocks(nn.Module):
 
     Args:
         aspp: on the CPU, in the type to compute in.
+        block_bytes: about how large the columns of the largest kernel may be.
+        whole_offsets: compute the offsets for the whole map at once, which is faster and takes more memory.
     """
 
-    def __init__(self, aspp: ASPP) -> None:
+    def __init__(self, aspp: ASPP, block_bytes: int, *, whole_offsets: bool = True) -> None:
         super().__init__()
-        self.branches = nn.ModuleList(_Branch(branch.conv) for branch in aspp.branches)
+        self.block_bytes, self.whole_offsets = block_bytes, whole_offsets
+        convs = [cast(DeformableConv, branch.get_submodule("conv")) for branch in aspp.branches]
+        self.branches = nn.ModuleList(_Branch(conv) for conv in convs)
         self.pooled = aspp.pooled
         weight = aspp.fuse.weight.detach()[:, :, 0, 0]
-        widths = [branch.rows.shape[0] for branch in self.branches]
-        fused = sum(widths)
+        fused = sum(conv.kernel.out_channels for conv in convs)
+        self.taps = max(conv.kernel.weight[0, 0].numel() for conv in convs)
         self.fuse = nn.Parameter(weight[:, :fused].contiguous(), requires_grad=False)
         self.fuse_pooled = nn.Parameter(weight[:, fused:].contiguous(), requires_grad=False)
         self.bias = aspp.fuse.bias
@@ -47,23 +52,27 @@ class DeformableASPPByBlocks(nn.Module):
         """(B, C, H, W) -> (B, O, H, W), channels-last in memory."""
         batch, channels, height, width = x.shape
         biases = linear(self.pooled(x).flatten(1), self.fuse_pooled, self.bias)  # (B, O)
-        movements = [branch.movements(x) for branch in self.branches]
         table = _table(x)
         y = torch.empty(batch, height, width, len(self.fuse), dtype=x.dtype)
-        for picture, bias in enumerate(biases):
-            for lines in self._blocks(height, width, channels * x.element_size()):
-                looks = [
-                    branch.look(table[picture], movement[picture], lines)
-                    for branch, movement in zip(self.branches, movements, strict=True)
-                ]
-                fused = linear(torch.cat(looks, dim=1), self.fuse, bias, "relu")
-                y[picture, lines] = fused.view(-1, width, len(self.fuse))
+        band = height if self.whole_offsets else _BAND
+        for top in range(0, height, band):
+            lines = slice(top, min(top + band, height))
+            branches = [cast(_Branch, branch) for branch in self.branches]
+            movements = [branch.movements(x, lines) for branch in branches]
+            for picture, bias in enumerate(biases):
+                for some in self._blocks(lines, width, channels * x.element_size()):
+                    inside = slice(some.start - top, some.stop - top)
+                    looks = [
+                        branch.look(table[picture], movement[picture, inside], some)
+                        for branch, movement in zip(branches, movements, strict=True)
+                    ]
+                    fused = linear(torch.cat(looks, dim=1), self.fuse, bias, "relu")
+                    y[picture, some] = fused.view(-1, width, len(self.fuse))
         return y.permute(0, 3, 1, 2)
 
-    def _blocks(self, height: int, width: int, row_bytes: int) -> Iterator[slice]:
-        taps = max(branch.taps for branch in self.branches)
-        step = max(1, _BLOCK_BYTES // (width * taps * row_bytes))
-        return (slice(start, min(start + step, height)) for start in range(0, height, step))
+    def _blocks(self, lines: slice, width: int, row_bytes: int) -> Iterator[slice]:
+        step = max(1, self.block_bytes // (width * self.taps * row_bytes))
+        return (slice(start, min(start + step, lines.stop)) for start in range(lines.start, lines.stop, step))
 
 
 class _Branch(nn.Module):
@@ -84,24 +93,30 @@ class _Branch(nn.Module):
         self.rows = nn.Parameter(2 * kernel.permute(0, 2, 3, 1).flatten(1), requires_grad=False)  # (O, K C)
         self.bias = conv.kernel.bias
 
-    def movements(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, H, W, 3K): how far down and right each tap looks, and its mask before the sigmoid."""
-        return convolution(x, self.weight, self.offset_bias, padding=(self.padding,) * 2).permute(0, 2, 3, 1)
+    def movements(self, x: Tensor, lines: slice) -> Tensor:
+        """How far down and right each tap looks, and its mask before the sigmoid, for n lines of the map.
+
+        (B, C, H, W) -> (B, n, W, 3K).
+        """
+        height, around = x.shape[2], self.padding
+        first, last = max(lines.start - around, 0), min(lines.stop + around, height)
+        seen = convolution(x[:, :, first:last], self.weight, self.offset_bias, padding=(around, around))
+        return seen[:, :, lines.start - first : lines.stop - first].permute(0, 2, 3, 1)
 
     def look(self, table: Tensor, movement: Tensor, lines: slice) -> Tensor:
         """The branch's values at some lines, (P, O).
 
         Args:
             table: (H + 3, W + 3, C), one row and column of zeros before the map and two behind.
-            movement: (H, W, 3K).
-            lines: which.
+            movement: (n, W, 3K).
+            lines: which n lines.
         """
         height, width, channels = (table.shape[0] - _AROUND, table.shape[1] - _AROUND, table.shape[2])
-        down, right, mask = movement[lines].float().split(self.taps, dim=2)  # (n, W, K) each
-        tap = torch.arange(self.taps, dtype=torch.float32)
-        place = torch.arange(lines.start, lines.stop, dtype=torch.float32)[:, None, None]
+        down, right, mask = torch.split(_wide(movement), self.taps, dim=2)  # (n, W, K) each
+        tap = torch.arange(self.taps, dtype=down.dtype)
+        place = torch.arange(lines.start, lines.stop, dtype=down.dtype)[:, None, None]
         y = _inside(down + (place + (tap.div(self.side, rounding_mode="floor") - self.padding)), height)
-        place = torch.arange(width, dtype=torch.float32)[:, None]
+        place = torch.arange(width, dtype=down.dtype)[:, None]
         x = _inside(right + (place + (tap % self.side - self.padding)), width)
         corners, shares = _corners(y, x, mask.sigmoid(), width + _AROUND, table.shape[0])
         columns = F.embedding_bag(
@@ -110,13 +125,18 @@ class _Branch(nn.Module):
         return linear(columns.view(-1, self.taps * channels), self.rows, self.bias, "relu")
 
 
+def _wide(x: Tensor) -> Tensor:
+    """Positions and shares are float32, or float64 where the values are."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
 def _inside(position: Tensor, length: int) -> Tensor:
     """Positions that see nothing of the map go to -1 or `length`, among zeros; what is not a number goes there too."""
     return position.nan_to_num_(nan=-1.0, posinf=length, neginf=-1.0).clamp_(-1, length)
 
 
 def _corners(y: Tensor, x: Tensor, mask: Tensor, line: int, lines: int) -> tuple[Tensor, Tensor]:
-    """Four rows of the table for each sample, (M, 4) int32, and their shares, (M, 4) float32."""
+    """Four rows of the table for each sample, (M, 4) int32, and their shares, (M, 4)."""
     top, left = y.floor(), x.floor()
     below, right = (y - top).mul_(mask), x - left
     above = mask - below

@@ -64,7 +64,7 @@ def _fuses(x: Tensor) -> bool:
 def _has_onednn(dtype: torch.dtype) -> bool:
     """Whether this torch has the kernels and this processor can run them in `dtype`."""
     names: Any = torch.ops.mkldnn
-    if not torch.backends.mkldnn.is_available() or not hasattr(names, "_linear_pointwise"):
+    if not torch._C._has_mkldnn or not hasattr(names, "_linear_pointwise"):
         return False
     if dtype == torch.bfloat16:
         return hasattr(names, "_is_mkldnn_bf16_supported") and bool(names._is_mkldnn_bf16_supported())

@@ -11,18 +11,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from birefnet.network.backbones.base import Backbone, Groups, Maps
-from birefnet.network.backbones.swin import Swin
+from birefnet.network.backbones.swin import Mlp, PatchMerging, Swin, SwinBlock, SwinStage, WindowAttention
 from birefnet.network.inference.kernels import linear
 
-_BLOCK_BYTES = 3 << 20  # of the widest map between two steps
-_KEPT_PLANS = 32  # two scales, four stages, shifted or not: two sizes of pictures
+_KEPT_PLANS = 8  # of a stage; two scales, shifted or not: two sizes of pictures
 
 
 class Windows(NamedTuple):
@@ -38,13 +37,15 @@ class SwinByBlocks(Backbone):
 
     Args:
         swin: on the CPU, in the type to compute in; its weights are shared.
+        block_bytes: about how large the widest map of a block may be.
     """
 
-    def __init__(self, swin: Swin) -> None:
+    def __init__(self, swin: Swin, block_bytes: int) -> None:
         super().__init__()
         self.patch_embed = swin.patch_embed
-        self.stages = nn.ModuleList(_Stage(stage) for stage in swin.layers)
-        self.norms = nn.ModuleList(swin.get_submodule(f"norm{index}") for index in range(4))
+        self.stages = nn.ModuleList(_Stage(cast(SwinStage, stage), block_bytes) for stage in swin.layers)
+        norms = (cast(nn.LayerNorm, swin.get_submodule(f"norm{index}")) for index in range(4))
+        self.norms = nn.ModuleList(_precise(norm) for norm in norms)
         self._groups = swin.groups()
 
     def forward(self, picture: Tensor) -> Maps:
@@ -52,7 +53,7 @@ class SwinByBlocks(Backbone):
         maps = []
         for stage, norm in zip(self.stages, self.norms, strict=True):
             x, following = stage(x)
-            maps.append(norm(x).permute(0, 3, 1, 2))
+            maps.append(norm(x).to(picture.dtype).permute(0, 3, 1, 2))
             x = following
         x1, x2, x3, x4 = maps
         return x1, x2, x3, x4
@@ -64,32 +65,35 @@ class SwinByBlocks(Backbone):
 class _Stage(nn.Module):
     """The blocks of one stage on one table, then the next stage's input."""
 
-    def __init__(self, stage: nn.Module) -> None:
+    def __init__(self, stage: SwinStage, block_bytes: int) -> None:
         super().__init__()
-        self.window: int = stage.window
-        self.blocks = nn.ModuleList(_Block(block) for block in stage.blocks)
+        self.window = stage.window
+        self.block_bytes = block_bytes
+        self.blocks = nn.ModuleList(_Block(cast(SwinBlock, block), block_bytes) for block in stage.blocks)
         self.downsample = None if stage.downsample is None else _Merging(stage.downsample)
         self._plans: OrderedDict[tuple[object, ...], list[Windows]] = OrderedDict()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, H, W, C) -> the same shape, and (B, H/2, W/2, 2C)."""
         channels = x.shape[-1]
-        # One row more, for the padding to be read from and written to.
-        table = torch.empty(x[..., 0].numel() + 1, channels, dtype=x.dtype)
+        # One row more, for the padding to be read from and written to. In float32, whatever the type of the products:
+        # what all blocks add up would lose most in half precision.
+        table = torch.empty(x[..., 0].numel() + 1, channels, dtype=_sums(x.dtype))
         table[:-1] = x.reshape(-1, channels)
         table[-1] = 0
         for block in self.blocks:
-            block(table, self._plan(x, block.shift))
+            block(table, self._plan(x, cast(_Block, block).shift))
         x = table[:-1].view(x.shape)
         return x, x if self.downsample is None else self.downsample(x)
 
     def _plan(self, x: Tensor, shift: int) -> list[Windows]:
         batch, height, width, channels = x.shape
-        per_block = max(1, _BLOCK_BYTES // (3 * channels * x.element_size() * self.window**2))
-        key = (batch, height, width, shift, x.dtype)
+        dtype = x.dtype
+        per_block = max(1, self.block_bytes // (3 * channels * x.element_size() * self.window**2))
+        key = (batch, height, width, shift, dtype)
         if key not in self._plans:
-            self._plans[key] = list(_plan(batch, height, width, self.window, shift, per_block, x.dtype))
-            while len(self._plans) > _KEPT_PLANS // 4:
+            self._plans[key] = list(_plan(batch, height, width, self.window, shift, per_block, dtype))
+            while len(self._plans) > _KEPT_PLANS:
                 self._plans.popitem(last=False)
         self._plans.move_to_end(key)
         return self._plans[key]
@@ -98,66 +102,101 @@ class _Stage(nn.Module):
 class _Block(nn.Module):
     """Window attention, then the small network per token; changes the table."""
 
-    def __init__(self, block: nn.Module) -> None:
+    def __init__(self, block: SwinBlock, block_bytes: int) -> None:
         super().__init__()
-        self.shift: int = block.shift
-        self.norm1, self.norm2 = block.norm1, block.norm2
+        self.shift = block.shift
+        self.norm1, self.norm2 = _precise(block.norm1), _precise(block.norm2)
         self.attention = _Attention(block.attn)
-        self.mlp = block.mlp
+        self.mlp = _MlpByBlocks(block.mlp, block_bytes)
 
     def forward(self, table: Tensor, plan: list[Windows]) -> None:
         for windows in plan:
             rows = table.index_select(0, windows.rows)
-            y = self.norm1(rows)
+            y = self.norm1(rows).to(self.attention.dtype)
             if windows.padding is not None:
                 y *= windows.padding
             rows += self.attention(y, windows.blocked)
             table.index_copy_(0, windows.rows, rows)
-        first, second = self.mlp.fc1, self.mlp.fc2
-        step = max(1, _BLOCK_BYTES // (first.out_features * table.element_size()))
-        for rows in table.split(step):
-            hidden = linear(self.norm2(rows), first.weight, first.bias, "gelu")
-            rows += linear(hidden, second.weight, second.bias)
+        self.mlp(table, self.norm2)
+
+
+class _MlpByBlocks(nn.Module):
+    """Adds to each token what the small network makes of it; changes the table."""
+
+    def __init__(self, mlp: Mlp, block_bytes: int) -> None:
+        super().__init__()
+        self.first, self.second = _weights(mlp.fc1), _weights(mlp.fc2)
+        self.step = max(1, block_bytes // (mlp.fc1.out_features * mlp.fc1.weight.element_size()))
+
+    def forward(self, table: Tensor, norm: nn.LayerNorm) -> None:
+        for start in range(0, len(table), self.step):
+            rows = table[start : start + self.step]
+            weight, bias = self.first
+            hidden = linear(norm(rows).to(weight.dtype), weight, bias, "gelu")
+            rows += linear(hidden, *self.second)
 
 
 class _Attention(nn.Module):
     """Attention among the tokens of each of n windows: (n N, C) -> the same."""
 
-    def __init__(self, attention: nn.Module) -> None:
+    def __init__(self, attention: WindowAttention) -> None:
         super().__init__()
-        self.heads: int = attention.heads
+        self.heads = attention.heads
         weight, bias = attention.qkv.weight.detach(), attention.qkv.bias.detach()
         width = weight.shape[1]
         # The scale of the scores, part of the queries from the start.
         scale = torch.ones(3 * width, dtype=torch.float64)
         scale[:width] = (width // self.heads) ** -0.5
-        self.qkv_weight = nn.Parameter((weight * scale[:, None]).to(weight.dtype), requires_grad=False)
-        self.qkv_bias = nn.Parameter((bias * scale).to(bias.dtype), requires_grad=False)
-        self.bias = nn.Parameter(attention._bias().detach().to(weight.dtype).contiguous(), requires_grad=False)
-        self.proj = attention.proj
+        self.qkv = _constants((weight * scale[:, None]).to(weight.dtype), (bias * scale).to(weight.dtype))
+        self.proj = _weights(attention.proj)
+        self.bias = _constants(attention.bias().to(weight.dtype).contiguous())[0]  # (1, h, N, N)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type that it takes."""
+        return cast(Tensor, self.bias).dtype
 
     def forward(self, x: Tensor, blocked: Tensor | None) -> Tensor:
         tokens, width = self.bias.shape[-1], x.shape[-1]
-        parts = linear(x, self.qkv_weight, self.qkv_bias).reshape(-1, tokens, 3, self.heads, width // self.heads)
+        parts = linear(x, *self.qkv).reshape(-1, tokens, 3, self.heads, width // self.heads)
         q, k, v = parts.permute(2, 0, 3, 1, 4).unbind(0)  # (n, h, N, D) each
+        # Step by step: torch's fused attention takes a quarter longer for windows as small as these.
         scores = torch.matmul(q, k.transpose(-2, -1)).add_(self.bias)
         if blocked is not None:
             scores += blocked
         mixed = torch.matmul(scores.softmax(dim=-1), v)  # (n, h, N, D)
-        return linear(mixed.transpose(1, 2).reshape(x.shape), self.proj.weight, self.proj.bias)
+        return linear(mixed.transpose(1, 2).reshape(x.shape), *self.proj)
 
 
 class _Merging(nn.Module):
     """Four neighbours become one token; the function of Swin's patch merging."""
 
-    def __init__(self, merging: nn.Module) -> None:
+    def __init__(self, merging: PatchMerging) -> None:
         super().__init__()
-        self.norm, self.reduction = merging.norm, merging.reduction
+        self.norm, self.weight = _precise(merging.norm), merging.reduction.weight
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.pad(x, (0, 0, 0, x.shape[2] % 2, 0, x.shape[1] % 2))
         phases = [x[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]
-        return linear(self.norm(torch.cat(phases, dim=-1)), self.reduction.weight, None)
+        merged = self.norm(torch.cat(phases, dim=-1)).to(self.weight.dtype)
+        return linear(merged, self.weight, None)
+
+
+def _weights(layer: nn.Linear) -> nn.ParameterList:
+    return _constants(layer.weight.detach(), layer.bias.detach())
+
+
+def _constants(*values: Tensor) -> nn.ParameterList:
+    return nn.ParameterList(nn.Parameter(value.detach(), requires_grad=False) for value in values)
+
+
+def _sums(dtype: torch.dtype) -> torch.dtype:
+    """The type in which the blocks' results are added up."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _precise(norm: nn.LayerNorm) -> nn.LayerNorm:
+    return norm.to(_sums(norm.weight.dtype))
 
 
 def _plan(
@@ -168,7 +207,7 @@ def _plan(
     mixed = (regions != regions[:, :1]).any(dim=1)
     for picture in range(batch):
         for chosen in (~mixed, mixed):
-            for some in chosen.nonzero().flatten().split(per_block):
+            for some in torch.split(chosen.nonzero().flatten(), per_block):
                 if len(some):  # an empty tensor splits into one empty part
                     taken = rows[some].flatten()
                     padding = (taken < 0)[:, None]
