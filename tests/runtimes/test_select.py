@@ -14,9 +14,10 @@ from tests.brightness import brightness_model
 from birefnet.errors import ConfigError, MissingExtra, UnknownModel, WeightsError
 from birefnet.pixels.prepare import IMAGENET_MEAN, InputSpec
 from birefnet.runtimes import machine
+from birefnet.runtimes.explain import explain
 from birefnet.runtimes.facts import read_safetensors, to_spec
 from birefnet.runtimes.onnx import OnnxRuntime
-from birefnet.runtimes.select import check_size, explain, select
+from birefnet.runtimes.select import check_size, select
 from birefnet.weights import download
 
 
@@ -81,8 +82,33 @@ def test_without_torch_the_family_is_an_extra(monkeypatch: pytest.MonkeyPatch, s
 
 def test_wrong_options_are_told_before_any_download() -> None:
     pytest.importorskip("torch")
-    with pytest.raises(ConfigError, match="Unknown dtype"):
-        select("general", dtype="fp8")
+    for options, message in (
+        ({"dtype": "fp8"}, "Unknown dtype"),
+        ({"mode": "fast"}, "Unknown mode"),
+        ({"mode": "graphs", "device": "cpu"}, "need a CUDA device"),
+        ({"memory": "none"}, "Unknown memory"),
+        ({"runtime": "caffe"}, "Unknown runtime `caffe`"),
+        ({"runtime": "openvino"}, "birefnet export general --to openvino"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            select("general", **options)
+
+
+def test_a_file_runs_only_where_it_can(standin: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not run in the runtime `package`"):
+        select(standin, runtime="package")
+    with pytest.raises(UnknownModel, match="no file"):
+        select(tmp_path / "missing.xml")
+
+
+def test_an_onnx_file_in_openvino(standin: Path) -> None:
+    pytest.importorskip("openvino")
+    from birefnet.runtimes.openvino import OpenVinoRuntime
+
+    runtime = select(standin, runtime="openvino", dtype="float32", device="cpu")
+    assert isinstance(runtime, OpenVinoRuntime)
+    batch = np.random.default_rng(0).standard_normal((1, 3, runtime.spec.height, runtime.spec.width), dtype=np.float32)
+    np.testing.assert_allclose(runtime(batch), select(standin)(batch), atol=1e-5)
 
 
 def test_explain_is_plain_data() -> None:
@@ -90,7 +116,10 @@ def test_explain_is_plain_data() -> None:
     assert json.loads(json.dumps(facts)) == facts
     assert facts["packages"]["numpy"]
     assert facts["choice"]["onnx"] in ("cpu", "cuda")
-    assert len(facts["choice"]["why"]) == 2
+    why = facts["choice"]["why"]
+    assert len(why) == 3
+    assert facts["choice"]["torch"] is None or f"in {facts['choice']['dtype']}" in why[1]
+    assert ".onnx in onnxruntime" in why[2] and ".engine (tensorrt)" in why[2]
     assert facts["cpu"]["cores"] >= 1
     assert facts["cache"]["folder"]
 

@@ -16,6 +16,10 @@ EXTRAS = {
     "train": ("torch", "accelerate", "pyyaml", "tensorboard"),
     "lora": ("torch", "accelerate", "pyyaml", "tensorboard", "peft"),
     "export": ("torch", "onnx", "onnxscript"),
+    "openvino": ("openvino",),
+    "int8": ("torch", "onnx", "onnxscript", "openvino", "nncf"),
+    "gguf": ("torch", "gguf"),
+    "matting": ("pymatting",),
 }
 
 
@@ -26,7 +30,7 @@ def doctor(
 
     Put its output into a bug report; it holds no personal data but the path of the cache folder.
     """
-    from birefnet.runtimes.select import explain
+    from birefnet.runtimes.explain import explain
 
     facts: dict[str, Any] = {**explain(), "extras": extras()}
     if report:

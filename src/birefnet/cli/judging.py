@@ -81,7 +81,8 @@ def _predict(source: Source, sets: Sequence[TruthSet], folder: Path, choices: Ch
     check_pictures(sets)
     fetch_model(str(source.model), choices.device, offline=choices.offline, quiet=choices.quiet)
     size = parse_size(choices.size)
-    runtime = select(source.model, device=choices.device, size=size, offline=choices.offline)
+    # In float32: what is judged is the model, not the half precision of this machine.
+    runtime = select(source.model, device=choices.device, size=size, offline=choices.offline, dtype="float32")
     weights = source.model if isinstance(source.model, Path) else None
     with _bar("predicting", sum(len(one.truths) for one in sets), quiet=choices.quiet) as step:
         predict_sets(

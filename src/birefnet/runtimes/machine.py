@@ -14,7 +14,7 @@ from birefnet import __version__
 
 PACKAGES = (
     *("numpy", "pillow", "pillow-heif", "onnxruntime", "onnxruntime-gpu"),
-    *("torch", "torchvision", "safetensors", "openvino", "onnx", "tqdm", "typer"),
+    *("torch", "torchvision", "safetensors", "openvino", "nncf", "tensorrt", "onnx", "tqdm", "typer"),
 )
 _CPU_FLAGS = {  # how the kernel names it -> how we do
     "avx2": "avx2",

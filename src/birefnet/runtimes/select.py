@@ -1,61 +1,94 @@
-"""Name or file -> runtime, on the best device of this machine; and why."""
+"""Name or file -> runtime, on the best device of this machine."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import importlib
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from birefnet.errors import ConfigError, UnknownModel
 from birefnet.pixels.prepare import MULTIPLE, InputSpec, nearest_multiple
-from birefnet.runtimes import machine
 from birefnet.runtimes.base import Runtime
 from birefnet.runtimes.facts import read_safetensors, to_spec
 from birefnet.weights import zoo
 from birefnet.weights.entries import BundledFile, ZooEntry
 
 if TYPE_CHECKING:
-    from birefnet.runtimes.onnx import OnnxRuntime
-    from birefnet.runtimes.torch import TorchRuntime
+    from birefnet.runtimes.torch import Memory, Mode, TorchRuntime
 
 Size = int | tuple[int, int] | Literal["native"] | None
 
 
-def select(
-    model: str | Path = "nano",
-    *,
-    device: str = "auto",
-    size: Size = None,
-    dtype: str = "auto",
-    offline: bool = False,
-    threads: int | None = None,
-) -> Runtime:
+class Packed(NamedTuple):
+    """A runtime for files that were packed for it."""
+
+    home: str  # module:class, imported when it is needed
+    suffixes: tuple[str, ...]
+
+
+# In this order of preference where several take a file.
+PACKED = {
+    "onnx": Packed("birefnet.runtimes.onnx:OnnxRuntime", (".onnx",)),
+    "openvino": Packed("birefnet.runtimes.openvino:OpenVinoRuntime", (".xml", ".onnx")),
+    "tensorrt": Packed("birefnet.runtimes.tensorrt:TensorRtRuntime", (".engine", ".onnx")),
+    "package": Packed("birefnet.runtimes.aoti:AotiRuntime", (".pt2",)),
+}
+RUNTIMES = ("auto", "torch", *PACKED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What `select` was asked for, but the model and its size; see there."""
+
+    runtime: str = "auto"
+    device: str = "auto"
+    dtype: str = "auto"
+    mode: Mode = "eager"
+    memory: Memory = "normal"
+    offline: bool = False
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.runtime not in RUNTIMES:
+            raise ConfigError(f"Unknown runtime `{self.runtime}`; wanted {', '.join(RUNTIMES)}.")
+
+
+def select(model: str | Path = "nano", *, size: Size = None, **choices: Any) -> Runtime:
     """Make the runtime for a model.
 
-    An ONNX file runs in ONNX Runtime, and so does the small model in the box; any other model runs in PyTorch.
+    Packed models run in the runtime they were packed for: an ONNX file, and so the small model in the box, in ONNX
+    Runtime (or, when asked, in OpenVINO or TensorRT), an OpenVINO file (`.xml`) in OpenVINO, a package (`.pt2`) in
+    PyTorch. Any other model is weights and runs in PyTorch. Nothing is measured.
 
     Args:
-        model: a name of the zoo, an `.onnx` file, a checkpoint file or folder, or a hub repository.
-        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        model: a name of the zoo, an exported file, a checkpoint file or folder, or a hub repository.
         size: None for the model's own; a side or (width, height), multiples of 32; "native" only checks that the model
             takes other sizes.
-        dtype: "auto", "float32", "bfloat16" or "float16"; an ONNX file has its own.
-        offline: never download.
-        threads: CPU threads of ONNX Runtime; None for the physical cores this process may use.
+        choices: the fields of `Choices`:
+            runtime: "auto", "torch", "onnx", "openvino", "tensorrt" or "package";
+            device: "auto", "cpu", "cuda", "cuda:1" or "mps";
+            dtype: "auto", "float32", "bfloat16" or "float16"; only PyTorch and OpenVINO leave a choice;
+            mode: "eager", "compiled" or "graphs", of PyTorch, see `TorchRuntime`;
+            memory: "normal" or "low", of PyTorch, see `TorchRuntime`;
+            offline: never download;
+            threads: CPU threads; None for the physical cores this process may use.
 
     Raises:
         UnknownModel: if there is no such model or file.
-        MissingExtra: if it needs PyTorch, which is not installed.
+        MissingExtra: if it needs a library that is not installed.
         ConfigError, DeviceError, DownloadError, WeightsError: as their names say.
     """
     wanted = check_size(size)
-    runtime = _onnx(model, device, dtype, offline, threads) or _torch(model, device, dtype, offline)
+    asked = Choices(**choices)
+    runtime: Any = _packed(model, asked) or _torch(model, asked)
     if wanted is not None:
         runtime.spec = resized(runtime, wanted)
     if size == "native" and not runtime.dynamic:
         own = f"{runtime.spec.width}x{runtime.spec.height}"
         raise ConfigError(f"`{runtime.name}` takes pictures of {own} only, so its size cannot be `native`.")
-    return runtime
+    made: Runtime = runtime
+    return made
 
 
 def check_size(size: Size) -> tuple[int, int] | None:
@@ -89,47 +122,84 @@ def resized(runtime: Runtime, size: tuple[int, int]) -> InputSpec:
     return replace(own, width=width, height=height)
 
 
-def _onnx(model: str | Path, device: str, dtype: str, offline: bool, threads: int | None) -> OnnxRuntime | None:
-    """The ONNX runtime of a model that is an ONNX file, here or published; None for any other model."""
-    found = _onnx_file(model, offline)
+def _packed(model: str | Path, choices: Choices) -> Runtime | None:
+    """The runtime of a model that is packed for one: an exported file, or one published as ONNX; None for weights."""
+    found = _packed_file(model, choices.offline)
     if found is None:
         return None
-    if dtype not in ("auto", "float32"):
-        raise ConfigError(f"`{model}` is an ONNX file with a precision of its own; leave out dtype `{dtype}`.")
-    from birefnet.runtimes.onnx import OnnxRuntime
-
     path, entry = found
-    name = entry.name if entry else None
-    return OnnxRuntime(path, name=name, device=device, threads=threads, defaults=_spec(entry))
+    kind = _kind(path, choices.runtime)
+    if kind is None:
+        raise ConfigError(
+            f"`{path.name}` does not run in the runtime `{choices.runtime}`; leave it out, or export the model for it."
+        )
+    options: dict[str, Any] = {"name": entry.name if entry else None, "device": choices.device}
+    options |= {"threads": choices.threads, "defaults": _spec(entry)}
+    if kind == "openvino" and choices.dtype != "float16":
+        options["precision"] = choices.dtype
+    elif choices.dtype not in ("auto", "float32"):
+        raise ConfigError(f"`{model}` is packed with a precision of its own; leave out dtype `{choices.dtype}`.")
+    made: Runtime = _class(PACKED[kind].home)(path, **options)
+    return made
 
 
-def _onnx_file(model: str | Path, offline: bool) -> tuple[Path, ZooEntry | None] | None:
-    """The file of a model that runs in ONNX Runtime, and its row of the zoo if it has one."""
-    named_onnx = str(model).lower().endswith(".onnx")
-    if named_onnx and Path(model).is_file():
+def _packed_file(model: str | Path, offline: bool) -> tuple[Path, ZooEntry | None] | None:
+    """The file of a packed model, and its row of the zoo if it has one."""
+    packed = Path(str(model)).suffix.lower() in {suffix for kind in PACKED.values() for suffix in kind.suffixes}
+    if packed and Path(model).is_file():
         return Path(model), zoo.find(Path(model).name) if zoo.knows(Path(model).name) else None
     entry = zoo.find(str(model)) if zoo.knows(str(model)) else None
-    if entry is not None and (named_onnx or isinstance(entry.onnx, BundledFile)):
+    if entry is not None and (packed or isinstance(entry.onnx, BundledFile)):
         from birefnet.weights.download import fetch
 
         return fetch(zoo.onnx_of(str(model)), offline=offline), entry
-    if named_onnx:
+    if packed:
         raise UnknownModel(f"There is no file `{model}`, and no published model of that name.")
     return None
 
 
-def _torch(model: str | Path, device: str, dtype: str, offline: bool) -> TorchRuntime:
-    from birefnet.runtimes.torch import TorchRuntime, choose_device, choose_dtype
+def _kind(path: Path, runtime: str) -> str | None:
+    """The runtime of a file: the one asked for if it takes such files, else the first in the table that does."""
+    takes = [name for name, kind in PACKED.items() if path.suffix.lower() in kind.suffixes]
+    if runtime == "auto":
+        return takes[0]
+    return runtime if runtime in takes else None
 
-    choose_dtype(dtype, choose_device(device))  # wrong options and a missing PyTorch before any download
+
+def _class(home: str) -> Any:
+    module, _, name = home.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _torch(model: str | Path, choices: Choices) -> TorchRuntime:
+    if choices.runtime not in ("auto", "torch"):
+        raise ConfigError(
+            f"`{model}` is weights, which run in PyTorch; for the runtime `{choices.runtime}`, pack it first: "
+            f"birefnet export {model} --to {choices.runtime}"
+        )
+    from birefnet.runtimes.torch import TorchRuntime, check_memory, check_mode, choose_device, choose_dtype
+
+    device = choose_device(choices.device)  # wrong options and a missing PyTorch before any download
+    choose_dtype(choices.dtype, device)
+    check_mode(choices.mode, device)
+    check_memory(choices.memory)
     from birefnet.weights.checkpoint import load_model
 
     known = next((name for name in (str(model), Path(model).name) if zoo.knows(name)), None)
     entry = zoo.find(known) if known else None
-    network = load_model(model, offline=offline)
+    network = load_model(model, offline=choices.offline)
     spec = to_spec(read_safetensors(Path(model)), Path(model), defaults=_spec(entry))
     name = entry.name if entry else Path(model).name
-    return TorchRuntime(network, spec, name=name, device=device, dtype=dtype)
+    return TorchRuntime(
+        network,
+        spec,
+        name=name,
+        device=choices.device,
+        dtype=choices.dtype,
+        mode=choices.mode,
+        memory=choices.memory,
+        threads=choices.threads,
+    )
 
 
 def _spec(entry: ZooEntry | None) -> InputSpec | None:
@@ -138,78 +208,3 @@ def _spec(entry: ZooEntry | None) -> InputSpec | None:
         return None
     width, height = entry.size
     return InputSpec(width=width, height=height, mean=entry.mean, std=entry.std)
-
-
-def explain() -> dict[str, Any]:
-    """What `device="auto"` chooses here and why, as plain data for `birefnet doctor`.
-
-    Returns:
-        {system: {python, platform}, packages: {name: version or None}, cpu: {model, cores, threads, features},
-        onnxruntime: {providers, clash[, error]}, torch: {devices, cuda[, error]}, cache: {folder, bytes},
-        bundled: {file: bytes}, choice: {onnx, torch, why: [str]}, warnings: [str]}.
-    """
-    from birefnet.weights.download import BUNDLED, cache_folder
-
-    packages = machine.packages()
-    onnx, torch = machine.onnxruntime_facts(), machine.torch_facts()
-    bundled = {path.name: path.stat().st_size for path in sorted(BUNDLED.glob("*.*")) if path.suffix != ".py"}
-    choice = {
-        "onnx": "cuda" if "CUDAExecutionProvider" in onnx["providers"] else "cpu" if onnx["providers"] else None,
-        "torch": _best([device["name"] for device in torch["devices"]]),
-    }
-    return {
-        "system": machine.system(),
-        "packages": packages,
-        "cpu": machine.cpu(),
-        "onnxruntime": onnx,
-        "torch": torch,
-        "cache": {"folder": str(cache_folder()), "bytes": machine.folder_bytes(cache_folder())},
-        "bundled": bundled,
-        "choice": {**choice, "why": _why(choice, onnx, torch)},
-        "warnings": _warnings(packages, onnx, torch, bundled),
-    }
-
-
-def _best(devices: list[str]) -> str | None:
-    """As `choose_device("auto")`: CUDA, then MPS, then the CPU."""
-    for kind in ("cuda", "mps", "cpu"):
-        if any(device.startswith(kind) for device in devices):
-            return kind
-    return None
-
-
-def _why(choice: dict[str, str | None], onnx: dict[str, Any], torch: dict[str, Any]) -> list[str]:
-    """One sentence per runtime."""
-    offered = ", ".join(onnx["providers"]) or "nothing"
-    seen = ", ".join(device["name"] for device in torch["devices"]) or "nothing"
-    onnx_text = f"`nano` and .onnx files run on {choice['onnx']}: ONNX Runtime offers {offered}."
-    torch_text = f"all other models run on {choice['torch']}: PyTorch sees {seen}."
-    if choice["onnx"] is None:
-        onnx_text = "`nano` and .onnx files cannot run: ONNX Runtime is missing or broken."
-    if choice["torch"] is None:
-        torch_text = "all other models cannot run: PyTorch is missing or broken."
-    return [onnx_text, torch_text[0].upper() + torch_text[1:]]
-
-
-def _warnings(
-    packages: dict[str, str | None], onnx: dict[str, Any], torch: dict[str, Any], bundled: dict[str, int]
-) -> list[str]:
-    """What a user should change, each with the way out."""
-    found = []
-    if onnx["clash"]:
-        found.append(
-            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other, so GPUs may be ignored; run: "
-            "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
-        )
-    if "error" in onnx:
-        found.append(f"onnxruntime does not import: {onnx['error']}")
-    if "error" in torch:
-        found.append(f"torch does not import: {torch['error']}")
-    gpu = any(device["name"].startswith("cuda") for device in torch["devices"])
-    if gpu and "CUDAExecutionProvider" not in onnx["providers"]:
-        found.append("PyTorch sees a GPU but ONNX Runtime does not; for ONNX files on it: pip install onnxruntime-gpu")
-    if packages["torch"] is None:
-        found.append("torch is not installed, so only ONNX files run; for all models: pip install 'birefnet[torch]'")
-    if "nano.onnx" not in bundled:
-        found.append("this build of the package has no nano.onnx, the model in the box; reinstall it")
-    return found
