@@ -17,12 +17,15 @@ from types import ModuleType
 
 OPTIONAL = (
     *("torch", "torchvision", "yaml", "accelerate", "tensorboard", "peft", "cv2", "matplotlib", "scipy"),
-    *("onnx", "onnxscript", "pillow_heif", "openvino"),
+    *("onnx", "onnxscript", "pillow_heif", "openvino", "nncf", "gguf"),
+    *("pymatting", "numba", "tensorrt", "triton"),
 )
 # What is made of torch; everything else must do without.
 NEEDS_TORCH = (
-    "birefnet.export.onnx",
+    "birefnet.export",
     "birefnet.network",
+    "birefnet.runtimes.compiled",
+    "birefnet.runtimes.cuda_graphs",
     "birefnet.training",
     "birefnet.weights.backbones",
     "birefnet.weights.checkpoint",

@@ -26,10 +26,12 @@ ARROWS = {
     "data": {"errors", "pixels"},
     "evaluation": {"errors", "pixels", "network", "weights", "data", "runtimes"},
     "training": {"errors", "pixels", "network", "weights", "data", "evaluation"},
-    "export": {"errors", "pixels", "network", "weights", "runtimes"},
+    "export": {"errors", "pixels", "network", "weights", "data", "runtimes"},
+    "benchmarking": {"errors", "pixels", "network", "weights", "runtimes", "export"},
     "remover": {"errors", "pixels", "runtimes", "weights"},
     "cli": {
         *("errors", "pixels", "network", "weights", "runtimes", "data", "evaluation", "training", "export", "remover"),
+        "benchmarking",
     },
     "__main__": {"cli"},
 }
@@ -45,6 +47,7 @@ LIBRARIES = {
     "evaluation": {"numpy", "PIL"},
     "training": {"numpy", "PIL", "safetensors"},
     "export": {"numpy"},
+    "benchmarking": {"numpy"},
     "remover": {"numpy", "PIL"},
     "cli": {"typer", "tqdm"},
     "__main__": set(),

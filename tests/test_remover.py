@@ -143,6 +143,55 @@ def test_backgrounds(tmp_path: Path) -> None:
         cutout.over((1, 2))
 
 
+def mixed() -> tuple[np.ndarray, np.ndarray]:
+    """A green disc mixed into a red scene over a soft edge, and the alpha."""
+    alpha = np.clip((70 - np.hypot(*np.mgrid[-120:120, -160:160])) / 10 + 0.5, 0, 1).astype(np.float32)
+    rgb = np.array([20, 200, 60]) * alpha[..., None] + np.array([220, 10, 30]) * (1 - alpha[..., None])
+    return np.rint(rgb).astype(np.uint8), alpha
+
+
+def test_refined_cutouts_hold_nothing_of_the_old_background() -> None:
+    rgb, alpha = mixed()
+    plain = Cutout(image=rgb, alpha=alpha)
+    refined = plain.refine()
+    assert plain.foreground is None and refined.foreground is not None
+    np.testing.assert_array_equal(refined.image, rgb)
+    np.testing.assert_array_equal(refined.mask, plain.mask)
+    soft = (alpha > 0.05) & (alpha < 0.95)
+    blue = np.zeros((240, 320, 3), np.uint8) + np.array([0, 0, 255], np.uint8)
+    red = {}
+    for name, cutout in (("plain", plain), ("refined", refined)):
+        views = cutout.rgba, cutout.over("#0000ff"), cutout.over((0, 0, 255, 128)), cutout.over(blue)
+        red[name] = [int(view[soft][:, 0].max()) for view in views]
+    assert min(red["plain"]) > 55 and max(red["refined"]) < 40  # of 220 in the scene, 20 in the subject
+    blurred = refined.over("blur")
+    np.testing.assert_array_equal(blurred[alpha == 0], plain.over("blur")[alpha == 0])  # the scene is the picture's
+    assert (blurred[soft][:, 0] < plain.over("blur")[soft][:, 0]).mean() > 0.9
+    with pytest.raises(ConfigError, match="magic"):
+        plain.refine("magic")
+
+
+def test_a_remover_refines_on_request(remover: Remover) -> None:
+    rgb, _ = mixed()
+    runtime = remover.runtime
+    assert Remover.from_runtime(runtime)(rgb).foreground is None
+    plain = Remover.from_runtime(runtime, refine=False)(rgb)
+    for refine in (True, "blur_fusion"):
+        got = Remover.from_runtime(runtime, refine=refine)(rgb)
+        np.testing.assert_array_equal(got.foreground, plain.refine().foreground)
+    with pytest.raises(ConfigError, match="known: blur_fusion"):
+        Remover("nano", refine="magic")
+
+
+def test_colours_of_transparent_pixels_are_unmixed_already(remover: Remover) -> None:
+    rgb, _ = scene()
+    own = np.full(rgb.shape[:2], 255, np.uint8)
+    own[:, 160:] = 100
+    cutout = Remover.from_runtime(remover.runtime, refine=True)(np.dstack([rgb, own]))
+    np.testing.assert_array_equal(cutout.foreground[:, 160:], rgb[:, 160:])
+    assert (cutout.foreground[:, :160] != rgb[:, :160]).any()
+
+
 def test_the_model_is_loaded_once_and_late(standin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     real = module.select

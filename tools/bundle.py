@@ -13,6 +13,7 @@ import logging
 from pathlib import Path
 
 from birefnet.export.onnx import export_onnx
+from birefnet.export.options import ExportOptions
 from birefnet.pixels.prepare import InputSpec
 from birefnet.weights.checkpoint import load_model, save_model
 
@@ -33,7 +34,8 @@ def main() -> None:
     spec = InputSpec(width=arguments.size, height=arguments.size, upsample=arguments.upsample)
     onnx = arguments.output / "nano.onnx"
     # From the weights as they were, or they would be rounded twice: before their norms are folded in, and after.
-    export_onnx(load_model(arguments.weights), onnx, spec, half=True, source=arguments.source)
+    options = ExportOptions(size=(spec.width, spec.height), precision="fp16")
+    export_onnx(load_model(arguments.weights), onnx, spec, options, source=arguments.source)
     for path in (half, onnx):
         print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB")
 

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from birefnet.errors import BiRefNetError, ConfigError
 from birefnet.pixels import compose
 from birefnet.pixels.alpha import finish, has_foreground
+from birefnet.pixels.foreground import DEFAULT, check_method, estimate_foreground
 from birefnet.pixels.picture import MAX_PIXELS, Picture, Source, read_picture
 from birefnet.pixels.prepare import InputSpec, native_size, prepare
 from birefnet.pixels.writing import output_format, write_picture
-from birefnet.runtimes.base import Runtime
+from birefnet.runtimes.base import Memory, Mode, Runtime
 from birefnet.runtimes.select import Size, check_size, select
 
 Background = Source | tuple[int, ...]
@@ -33,10 +34,13 @@ class Cutout:
     Attributes:
         image: (H, W, 3) uint8 sRGB, upright.
         alpha: (H, W) float32 in [0, 1]; the picture's own transparency is already multiplied in.
+        foreground: the subject's own colours, (H, W, 3) uint8, with which it is cut out or put before something else;
+            None for the picture's, which keep a little of the old background at soft edges. See `refine`.
     """
 
     image: NDArray[np.uint8]
     alpha: NDArray[np.float32]
+    foreground: NDArray[np.uint8] | None = None
 
     @property
     def mask(self) -> NDArray[np.uint8]:
@@ -46,12 +50,28 @@ class Cutout:
     @property
     def rgba(self) -> NDArray[np.uint8]:
         """The cut-out, (H, W, 4) uint8, straight (not premultiplied) alpha; colour is black where alpha is 0."""
-        return compose.cut_out(self.image, self.alpha)
+        return compose.cut_out(self._subject, self.alpha)
 
     @property
     def has_foreground(self) -> bool:
         """False where no subject was found; `alpha` is then near zero everywhere, as computed."""
         return has_foreground(self.alpha)
+
+    @property
+    def _subject(self) -> NDArray[np.uint8]:
+        return self.image if self.foreground is None else self.foreground
+
+    def refine(self, method: str = DEFAULT) -> Cutout:
+        """The same cut-out with the subject's own colours at its soft edges, free of the old background's.
+
+        Args:
+            method: as for `birefnet.pixels.foreground.estimate_foreground`.
+
+        Raises:
+            ConfigError: for another method.
+            MissingExtra: if the method needs `pymatting`, which is not installed.
+        """
+        return replace(self, foreground=estimate_foreground(self.image, self.alpha, method))
 
     def over(self, background: Background) -> NDArray[np.uint8]:
         """The subject before a background, (H, W, 3) uint8; (H, W, 4) before a translucent colour.
@@ -64,12 +84,12 @@ class Cutout:
             PictureError: if it is neither a colour nor a picture.
         """
         if isinstance(background, str) and background == "blur":
-            return compose.over_blur(self.image, self.alpha)
+            return compose.over_blur(self.image, self.alpha, subject=self.foreground)
         colour = _as_colour(background)
         if colour is not None:
-            return compose.over_colour(self.image, self.alpha, colour)
+            return compose.over_colour(self._subject, self.alpha, colour)
         assert not isinstance(background, tuple)
-        return compose.over_picture(self.image, self.alpha, read_picture(background).rgb)
+        return compose.over_picture(self._subject, self.alpha, read_picture(background).rgb)
 
     def render(self, *, mask_only: bool = False, background: Background | None = None) -> NDArray[np.uint8]:
         """What `save` writes: the cut-out (H, W, 4), its mask (H, W), or the subject before a background.
@@ -119,14 +139,20 @@ class Remover:
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         size: None for the model's own input size; a side or (width, height) in multiples of 32; or "native" for the
             size nearest to each picture (models trained for many sizes).
-        dtype: "auto", "float32", "bfloat16" or "float16"; auto never takes half precision on a CPU.
+        dtype: "auto", "float32", "bfloat16" or "float16"; auto is what the device computes fastest, on a CPU bfloat16
+            where it has it and else float32.
+        runtime: "auto", or which library runs the model; see `birefnet.runtimes.select.select`.
+        mode: "eager", or for PyTorch "compiled" or "graphs"; see `birefnet.runtimes.torch.TorchRuntime`.
+        memory: "normal", or for PyTorch "low", which is slower; see there.
         offline: never download.
-        threads: CPU threads of ONNX Runtime; None for the physical cores this process may use.
+        threads: CPU threads; None for the physical cores this process may use.
         sharpen: whether the picture's own edges guide the alpha's enlargement; None for what suits the model.
+        refine: whether to find the subject's own colours at its soft edges: True or False, or the name of a method, as
+            for `birefnet.pixels.foreground.estimate_foreground`.
         max_pixels: larger pictures are refused before they are decoded.
 
     Raises:
-        ConfigError: for a size that cannot be meant.
+        ConfigError: for a size or a method of refining that cannot be meant.
     """
 
     def __init__(
@@ -136,24 +162,30 @@ class Remover:
         device: str = "auto",
         size: Size = None,
         dtype: str = "auto",
+        runtime: str = "auto",
+        mode: Mode = "eager",
+        memory: Memory = "normal",
         offline: bool = False,
         threads: int | None = None,
         sharpen: bool | None = None,
+        refine: bool | str = False,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
         check_size(size)
         self.size = size
         self.sharpen = sharpen
+        self.refine = _refining(refine)
         self.max_pixels = max_pixels
         self._choice: dict[str, Any] = {
-            "model": model, "device": device, "size": size, "dtype": dtype, "offline": offline, "threads": threads
-        }  # fmt: skip
+            **{"model": model, "size": size, "device": device, "dtype": dtype, "runtime": runtime},
+            **{"mode": mode, "memory": memory, "offline": offline, "threads": threads},
+        }
         self._runtime: Runtime | None = None
         self._lock = threading.Lock()
 
     @classmethod
     def from_runtime(cls, runtime: Runtime, *, size: Size = None, **options: Any) -> Remover:
-        """A remover around a runtime of one's own; `options` are `sharpen` and `max_pixels`."""
+        """A remover around a runtime of one's own; `options` are `sharpen`, `refine` and `max_pixels`."""
         remover = cls(runtime.name, size=size, **options)
         remover._runtime = runtime
         return remover
@@ -190,7 +222,18 @@ class Remover:
         alpha = finish(logits, frame, rgb=rgb, sharpen=sharpen)  # (H, W) in [0, 1]
         if picture.alpha is not None:
             alpha *= picture.alpha
-        return Cutout(image=picture.rgb, alpha=alpha)
+        return Cutout(image=picture.rgb, alpha=alpha, foreground=self._colours(picture, rgb, alpha))
+
+    def _colours(
+        self, picture: Picture, rgb: NDArray[np.uint8], alpha: NDArray[np.float32]
+    ) -> NDArray[np.uint8] | None:
+        """The subject's own colours, if they are asked for; `rgb` is what a person sees of the picture."""
+        if self.refine is None:
+            return None
+        colours = estimate_foreground(rgb, alpha, self.refine)
+        if picture.alpha is not None:  # whoever made the picture transparent there has left its colours unmixed
+            np.copyto(colours, picture.rgb, where=(picture.alpha < 1)[..., None])
+        return colours
 
     def _spec_for(self, picture: Picture) -> InputSpec:
         spec = self.runtime.spec
@@ -225,6 +268,13 @@ def _visible(picture: Picture) -> NDArray[np.uint8]:
     if picture.alpha is None:
         return picture.rgb
     return compose.over_colour(picture.rgb, picture.alpha, UNSEEN)
+
+
+def _refining(refine: bool | str) -> str | None:
+    """The method that `refine` means; None for none."""
+    if isinstance(refine, str):
+        return check_method(refine)
+    return DEFAULT if refine else None
 
 
 def _as_colour(background: Background) -> compose.Colour | None:

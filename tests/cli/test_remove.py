@@ -104,6 +104,18 @@ def test_a_colour_lies_behind_the_subject(here: Path, standin: Path, birefnet: R
     assert rgb[32, 32].min() > 220
 
 
+def test_refined_edges(here: Path, standin: Path, birefnet: Run) -> None:
+    birefnet("remove", "cat.jpg", "-m", standin)
+    plain = np.asarray(Image.open("cat.png")).astype(int)
+    for words in (["--refine"], ["--refine-method", "blur_fusion"], ["--refine", "--refine-method", "blur_fusion"]):
+        code, _, err = birefnet("remove", "cat.jpg", "-m", standin, "-o", "refined.png", "--overwrite", *words)
+        assert code == 0, err
+        refined = np.asarray(Image.open("refined.png")).astype(int)
+        np.testing.assert_array_equal(refined[..., 3], plain[..., 3])
+        faint = (plain[..., 3] > 10) & (plain[..., 3] < 128)
+        assert (refined[faint][:, :3].sum(-1) > plain[faint][:, :3].sum(-1)).mean() > 0.9  # the ground was dark
+
+
 def test_a_background_that_is_no_picture_is_said_once(here: Path, standin: Path, birefnet: Run) -> None:
     Path("bad.jpg").write_text("x")
     code, _, err = birefnet("remove", "trip", "-o", "out", "-m", standin, "-b", "bad.jpg")
@@ -122,6 +134,8 @@ def test_a_background_that_is_no_picture_is_said_once(here: Path, standin: Path,
         (["cat.jpg", "-b", "no-colour"], "`no-colour` is not a colour"),
         (["cat.jpg", "-b", "beach.jpg"], "`beach.jpg` is not a colour"),
         (["cat.jpg", "-b", "white", "--mask-only"], "no background"),
+        (["cat.jpg", "--refine", "--mask-only"], "no colours"),
+        (["cat.jpg", "--refine-method", "magic"], "known: blur_fusion, closed_form, multi_level"),
         (["cat.jpg", "--size", "big"], "`big` is not a size"),
         (["cat.jpg", "--size", "100"], "multiples of 32"),
         (["cat.jpg", "--size", "1024"], "64x64 only"),

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import ctypes
 import pickle
-from types import SimpleNamespace
+from importlib.machinery import ModuleSpec
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,9 @@ Calls = list[tuple[Any, ...]]
 def make(version: str = "10.3.0", *, error: str | None = None) -> Any:
     """The module; `calls` lists what was done. With `error`, its parser takes no model and says so."""
     calls: Calls = []
-    return SimpleNamespace(
+    module = ModuleType("tensorrt")
+    module.__spec__ = ModuleSpec("tensorrt", loader=None)  # PyTorch's exporter looks for it
+    module.__dict__.update(
         __version__=version,
         calls=calls,
         Logger=_Logger,
@@ -28,6 +31,7 @@ def make(version: str = "10.3.0", *, error: str | None = None) -> Any:
         OnnxParser=lambda network, logger: _Parser(network, error),
         Runtime=lambda logger: _Runtime(calls),
     )
+    return module
 
 
 class _Logger:

@@ -188,3 +188,42 @@ def test_many_threads_at_once(make: Any) -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_a_fixed_number_of_pictures_is_filled_up(make: Any) -> None:
+    runtime = make(size=32, batch=2)
+    for count in (1, 2, 3, 5):
+        x = batch(count, 32, 32) * 0.3
+        np.testing.assert_allclose(runtime(x), wanted(x), atol=1e-4)
+
+
+def test_memory_is_given_back_on_request(tmp_path: Path) -> None:
+    path = brightness_model(tmp_path / "net.onnx", size=32)
+    x = batch(1, 32, 32)
+    np.testing.assert_allclose(OnnxRuntime(path, device="cpu", keep_memory=False)(x), wanted(x), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "[ONNXRuntimeError] : 9 : NOT_IMPLEMENTED : Could not find an implementation for DeformConv(19) node with "
+            "name 'node_deform_conv2d'",
+            "export it with `--deform decomposed`",
+        ),
+        ("[ONNXRuntimeError] : 9 : NOT_IMPLEMENTED : Could not find an implementation for Gelu(20) node", "no Gelu"),
+    ],
+)
+def test_an_operator_that_an_old_library_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
+) -> None:
+    import onnxruntime
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise RuntimeError(text)
+
+    path = brightness_model(tmp_path / "net.onnx", size=32)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
+    with pytest.raises(DeviceError, match=said) as caught:
+        OnnxRuntime(path, device="cpu")
+    assert "pip install -U onnxruntime" in str(caught.value) and "\n" not in str(caught.value)

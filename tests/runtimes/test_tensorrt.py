@@ -1,4 +1,4 @@
-"""TensorRT engines, with a stand-in for TensorRT and for the GPU: keys, profiles, files, refusals, and the way through."""
+"""TensorRT engines, with a stand-in for TensorRT and for the GPU: keys, profiles, files, refusals, and all the way."""
 
 from __future__ import annotations
 
@@ -84,6 +84,24 @@ def test_free_sizes_and_numbers_have_a_profile(tensorrt: Any, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"outputs": ("alpha",)}, "does not fit"),
+        ({"half": True}, "in float32"),
+        ({"metadata": {"activation": "none"}}, "alpha itself"),
+    ],
+)
+def test_foreign_onnx_files(options: dict[str, Any], words: str, tensorrt: Any, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=words):
+        TensorRtRuntime(brightness_model(tmp_path / "net.onnx", **options))
+    (tmp_path / "text.onnx").write_text("no network")
+    with pytest.raises(WeightsError, match="damaged"):
+        TensorRtRuntime(tmp_path / "text.onnx")
+    with pytest.raises(WeightsError, match="no file"):
+        TensorRtRuntime(tmp_path / "none.onnx")
+
+
+@pytest.mark.parametrize(
     ("dynamic", "count", "wanted"),
     [
         (False, 2, [(2, 3, 64, 96)] * 3),
@@ -154,7 +172,7 @@ def test_an_engine_for_another_machine_is_refused(changed: dict[str, str], tenso
 
 def test_what_tensorrt_refuses_is_said_in_its_words(tensorrt: Any) -> None:
     plan = engines.make_plan(SPEC, dynamic=False, batch=1, precision="fp16")
-    with pytest.raises(WeightsError, match="no DeformConv here.*--deform decomposed"):
+    with pytest.raises(WeightsError, match=r"no DeformConv here.*--deform decomposed"):
         engines.build(fake_tensorrt.make(error="no DeformConv here"), b"", plan)
     with pytest.raises(DeviceError, match="types from the graph alone"):
         engines.build(fake_tensorrt.make("11.0.0"), b"", plan)

@@ -11,8 +11,8 @@ import pytest
 from birefnet.errors import ConfigError, DeviceError, InputError, WeightsError
 from birefnet.pixels.prepare import InputSpec
 from birefnet.runtimes import machine
-from birefnet.runtimes.base import Runtime
-from birefnet.runtimes.torch import Memory, TorchRuntime, choose_device, choose_dtype, computes_in_bfloat16
+from birefnet.runtimes.base import Memory, Runtime
+from birefnet.runtimes.torch import TorchRuntime, choose_device, choose_dtype, computes_in_bfloat16
 
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402

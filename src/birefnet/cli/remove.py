@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -61,7 +61,32 @@ Format = Annotated[
         "--format", "-f", metavar="FORMAT", help="png, webp, tiff, or jpg where nothing is transparent [default: png]."
     ),
 ]
+Refine = Annotated[bool, typer.Option("--refine", help="Free soft edges from the old background's colours.")]
+RefineMethod = Annotated[
+    str | None,
+    typer.Option(
+        "--refine-method",
+        metavar="METHOD",
+        help="How: blur_fusion, closed_form or multi_level; implies --refine [default: blur_fusion].",
+        show_default=False,
+    ),
+]
 Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")]
+Runtime = Annotated[
+    str,
+    typer.Option(
+        "--runtime", metavar="RUNTIME", help="auto, or what runs the model: torch, onnx, openvino, tensorrt or package."
+    ),
+]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        "--dtype", metavar="TYPE", help="auto, float32 (exact), bfloat16 or float16, where there is a choice."
+    ),
+]
+Memory = Annotated[
+    str, typer.Option("--memory", metavar="HOW", help="normal, or low: slower, for large pictures (PyTorch).")
+]
 MaxPixels = Annotated[
     int | None,
     typer.Option(
@@ -81,8 +106,13 @@ def remove(
     size: SizeText = None,
     mask_only: MaskOnly = False,
     background: Background = None,
+    refine: Refine = False,
+    refine_method: RefineMethod = None,
     format: Format = None,
     device: Device = "auto",
+    runtime: Runtime = "auto",
+    dtype: Dtype = "auto",
+    memory: Memory = "normal",
     max_pixels: MaxPixels = None,
     overwrite: Overwrite = False,
     report: Json = False,
@@ -97,6 +127,7 @@ def remove(
     birefnet remove photos/ -o cutouts/            a folder; run it again to go on
     birefnet remove 'photos/**/*.jpg' -o cutouts/  a pattern, in quotes
     birefnet remove cat.jpg -b white -f jpg        before a white background
+    birefnet remove cat.jpg --refine               no rim of the old background's colours
     cat cat.jpg | birefnet remove - > cat.png      in a pipe
 
     The result of cat.jpg is cat.png; of cat.png, in the same folder, cat.cutout.png. A folder `photos` without -o goes
@@ -107,6 +138,7 @@ def remove(
     """
     from birefnet.cli.options import PIPE, check_format, check_pipe, fetch_model, parse_size, read_background
     from birefnet.cli.plan import plan
+    from birefnet.pixels.foreground import check_method
     from birefnet.pixels.picture import MAX_PIXELS
     from birefnet.remover import Remover
 
@@ -119,9 +151,23 @@ def remove(
     suffix = check_format(inputs, target, format, opaque=opaque)
     if mask_only and background is not None:
         raise ConfigError("--mask-only has no background; choose one of the two.")
+    if mask_only and (refine or refine_method):
+        raise ConfigError("--mask-only has no colours to refine; choose one of the two.")
+    if refine_method:
+        check_method(refine_method)
     jobs = [] if piped else plan(inputs, target, suffix)
     fetch_model(model, device, offline=offline, quiet=quiet)
-    remover = Remover(model, device=device, size=parse_size(size), offline=offline, max_pixels=max_pixels or MAX_PIXELS)
+    remover = Remover(
+        model,
+        device=device,
+        runtime=runtime,
+        dtype=dtype,
+        memory=cast(Any, memory),  # checked where it is used
+        size=parse_size(size),
+        offline=offline,
+        refine=refine_method or refine,
+        max_pixels=max_pixels or MAX_PIXELS,
+    )
     remover.load()  # a model that cannot be had is one error, not one for each picture
 
     def save(cutout: Cutout, to: Any) -> None:

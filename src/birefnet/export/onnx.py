@@ -1,178 +1,214 @@
-"""A network as an ONNX file: one input `input_image`, one output `logits`, and the proof that both agree.
-
-Legend: S side of the square input.
-"""
+"""A network as an ONNX file: one input `input_image`, one output `logits`, and the proof that both agree."""
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
-import os
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from birefnet.errors import ConfigError, WeightsError, require
+from birefnet.errors import ConfigError, require
+from birefnet.export.calibration import calibration_pictures, find_calibration
+from birefnet.export.decompose import decompose
+from birefnet.export.folding import fold_rearrangements
+from birefnet.export.graph import example_picture, to_onnx
+from birefnet.export.options import ExportOptions, Precision
+from birefnet.export.proof import Pictures, Proof, Rounding, beside, compare, worst
+from birefnet.export.quantise import float_nodes, last_layers, quantise
+from birefnet.export.storage import share_initialisers, store_half, store_int8
 from birefnet.network import BiRefNet
-from birefnet.pixels.prepare import InputSpec
+from birefnet.network.inference import inference_form
+from birefnet.pixels.prepare import InputSpec, nearest_multiple
 from birefnet.runtimes.onnx import OnnxRuntime
 
 log = logging.getLogger(__name__)
 
-OPSET = 18
-LARGEST_ERROR = 5e-3  # of the alpha, for weights stored in half precision; float32 stays below 1e-5
-_SMALL = 64  # initialisers of fewer values stay float32: halving them saves nothing
+LARGEST_FILE = 2**31 - 1  # bytes that the format's container can hold
+_IR_VERSION = 10  # what ONNX Runtime 1.20 reads; opset 20 needs no more
+_SEEN_PICTURES = 4  # calibration pictures that an 8-bit file is compared on, besides the example
 
 
-class _LogitsOnly(nn.Module):
-    """The network with a tensor for an output, which is all that an ONNX graph can give."""
+class Limits(NamedTuple):
+    """Differences of the alpha that a precision may have, and how the network itself is rounded to widen them."""
 
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, input_image: Tensor) -> Tensor:
-        logits: Tensor = self.network(input_image).logits
-        return logits
+    largest: float
+    mean: float
+    rounding: Rounding
 
 
-def export_onnx(network: BiRefNet, path: Path, spec: InputSpec, *, half: bool = False, source: str = "") -> float:
-    """Write `network` as an ONNX file of fixed size and compare both.
+LIMITS: dict[Precision, Limits] = {
+    "fp32": Limits(1e-5, 1e-5, "fp32"),
+    "fp16": Limits(5e-3, 1e-3, "fp16"),
+    "int8wo": Limits(0.2, 5e-3, "int8"),
+    "int8": Limits(0.5, 1e-2, "int8"),
+}
+_STORED = {
+    "fp32": "float32",
+    "fp16": "float16, computed in float32",
+    "int8wo": "int8, computed in float32",
+    "int8": "int8",
+}
+# Bytes of a parameter while the file is made; quantising with pictures needs a float32 file on the way.
+_WIDTHS: dict[Precision, float] = {"fp32": 4, "fp16": 2, "int8wo": 1, "int8": 4}
+
+
+def export_onnx(
+    network: BiRefNet, path: Path, spec: InputSpec, options: ExportOptions | None = None, *, source: str = ""
+) -> Proof:
+    """Write `network` as an ONNX file (opset 20) and compare both.
 
     Args:
-        network: with attention "none" or "aspp"; deformable convolutions cannot be exported yet.
+        network: in float32.
         path: the file to write; replaced whole or not at all.
         spec: size, mean and std of the input, which go into the file's metadata.
-        half: store the weights in half precision; they are computed in single precision all the same.
+        options: what is asked for; None for float32 weights and the size of `spec` alone.
         source: where the weights came from, for the metadata.
 
     Returns:
-        The largest difference of the alphas of both, in [0, 1], as also written into the metadata.
+        How far both differ, as also written into the metadata.
 
     Raises:
-        ConfigError: if the network has deformable convolutions.
-        WeightsError: if the file's alpha differs by more than 1e-5 (half: 5e-3); the file is removed.
+        ConfigError: if the file would be larger than the format allows.
+        WeightsError: if the file's alpha differs by more than `LIMITS`; the file is removed.
+        DataError, PictureError: for the calibration pictures of int8.
         MissingExtra: without onnx and onnxscript.
     """
-    if "aspp_deformable" in (network.config.attention, network.config.squeeze):
-        raise ConfigError("Networks with deformable convolutions cannot be exported to ONNX yet")
-    onnx: Any = require("onnx", "export")
-    require("onnxscript", "export")
-    folded = fold_batch_norms(network)
-    picture = _sample(spec)
-    program = torch.onnx.export(
-        _LogitsOnly(folded).eval(),
-        (picture,),
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=["input_image"],
-        output_names=["logits"],
-        verbose=False,
-    )
-    assert program is not None
-    model = program.model_proto
-    if half:
-        _store_half(onnx, model.graph)
-    _forget_origin(model)
-    facts = {
+    options = options or ExportOptions(size=(spec.width, spec.height))
+    if options.size is not None:
+        spec = replace(spec, width=options.size[0], height=options.size[1])
+    _check_size(network, options.precision)
+    calibration = _calibration(options)
+    options.report("building the graph")
+    model = build_model(network, spec, options)
+    model = _in_precision(model, spec, options, calibration)
+    if model.ByteSize() > LARGEST_FILE:
+        raise ConfigError(_too_large(model.ByteSize()))
+    facts = _facts(spec, options, model, source)
+    with beside(path) as part:
+        part.write_bytes(model.SerializeToString())
+        del model
+        options.report("comparing the file with the network")
+        runtime = OnnxRuntime(part, device="cpu", keep_memory=False)
+        proof = prove(network, runtime, spec, options, calibration)
+        del runtime
+        _append_facts(part, facts | proof.facts())
+    log.debug("%s: alpha differs by %.1e at most, %.1e on average", path, proof.largest, proof.mean)
+    return proof
+
+
+def build_model(network: BiRefNet, spec: InputSpec, options: ExportOptions) -> Any:
+    """The network's graph in float32, with equal initialisers shared and deformable convolutions as asked for."""
+    model = to_onnx(inference_form(network), spec, dynamic=options.size is None, batch=options.batch)
+    model.ir_version = min(model.ir_version, _IR_VERSION)
+    fold_rearrangements(model.graph)
+    share_initialisers(model.graph)
+    if options.deform == "decomposed":
+        decompose(model)
+    del model.graph.value_info[:]  # what a runtime finds out itself; shapes would contradict a rewritten graph
+    return model
+
+
+def prove(
+    network: BiRefNet, runtime: OnnxRuntime, spec: InputSpec, options: ExportOptions, calibration: list[Path]
+) -> Proof:
+    """Compare the file with the network in every size and number of pictures that it was asked to take.
+
+    Raises:
+        WeightsError: if they differ by more than allowed.
+    """
+    limits = LIMITS[options.precision]._asdict()
+    proofs = [compare(network, runtime, pictures, **limits) for pictures in _examples(spec, options)]
+    if options.precision == "int8":
+        step = max(1, len(calibration) // _SEEN_PICTURES)
+        seen = calibration_pictures(calibration[::step][:_SEEN_PICTURES], spec)
+        proofs += [compare(network, runtime, pictures, **limits) for pictures in seen]
+    return worst(proofs)
+
+
+def further_sizes(spec: InputSpec) -> tuple[InputSpec, InputSpec]:
+    """Two inputs of other sizes, one wide and one high, smaller than `spec` where that is not small itself."""
+    wide = (nearest_multiple(spec.width * 0.6) + 64, nearest_multiple(spec.height * 0.4))
+    high = (nearest_multiple(spec.width * 0.3) + 32, nearest_multiple(spec.height * 0.5) + 64)
+    one, two = (replace(spec, width=max(64, width), height=max(64, height)) for width, height in (wide, high))
+    return one, two
+
+
+def _examples(spec: InputSpec, options: ExportOptions) -> Iterator[Pictures]:
+    """(N, 3, h, w) each: the size of `spec`, and where the file takes any, two further ones."""
+    count = options.batch or 1
+    for one in (spec, *(further_sizes(spec) if options.size is None else ())):
+        picture = example_picture(one).numpy()
+        yield np.concatenate([np.roll(picture, 32 * shift, axis=3) for shift in range(count)])
+    if options.batch is None:
+        small = further_sizes(spec)[0] if options.size is None else spec
+        picture = example_picture(small).numpy()
+        yield np.concatenate([picture, picture[..., ::-1]])
+
+
+def _in_precision(model: Any, spec: InputSpec, options: ExportOptions, calibration: list[Path]) -> Any:
+    if options.precision == "fp16":
+        store_half(model.graph)
+    elif options.precision == "int8":
+        options.report(f"quantising with {len(calibration)} pictures")
+        model = quantise(model, _batches(calibration_pictures(calibration, spec), options.batch or 1))
+    if options.precision in ("int8", "int8wo"):
+        makers = {name: node for node in model.graph.node for name in node.output}
+        kept = float_nodes(model.graph) if options.precision == "int8" else last_layers(model.graph, makers)
+        store_int8(model.graph, keep=frozenset(kept))
+        store_half(model.graph)
+    return model
+
+
+def _batches(pictures: Iterator[Pictures], size: int) -> Iterator[Pictures]:
+    """A graph of fixed batch takes nothing else, in calibration too."""
+    return (np.repeat(picture, size, axis=0) for picture in pictures)
+
+
+def _calibration(options: ExportOptions) -> list[Path]:
+    return find_calibration(options.pictures) if options.precision == "int8" and options.pictures else []
+
+
+def _facts(spec: InputSpec, options: ExportOptions, model: Any, source: str) -> dict[str, Any]:
+    native = any(node.op_type == "DeformConv" for node in model.graph.node)
+    decomposed = any(node.name.startswith("deform0") for node in model.graph.node)
+    return {
         "size": [spec.width, spec.height],
         "mean": spec.mean,
         "std": spec.std,
         "activation": "sigmoid",
         "upsample": spec.upsample,
-        "weights": "float16, computed in float32" if half else "float32",
+        "weights": _STORED[options.precision],
+        "precision": options.precision,
+        "deform": "native" if native else "decomposed" if decomposed else "none",
         "source": source,
     }
-    return _write_proved(onnx, model, path, facts, network, picture.numpy(), LARGEST_ERROR if half else 1e-5)
 
 
-def _sample(spec: InputSpec) -> Tensor:
-    """A normalised picture (1, 3, height, width): a bright disc on soft shapes, and grain; the same at every call."""
-    generator = torch.Generator().manual_seed(0)
-    shapes = torch.randn(1, 3, 6, 6, generator=generator)
-    grain = torch.randn(1, 3, spec.height, spec.width, generator=generator)
-    soft = nn.functional.interpolate(shapes, (spec.height, spec.width), mode="bicubic", align_corners=False)
-    y = torch.linspace(-1, 1, spec.height)[:, None]
-    x = torch.linspace(-1, 1, spec.width)
-    return soft + 0.2 * grain + 2 * (y * y + x * x < 0.3)
+def _append_facts(path: Path, facts: dict[str, Any]) -> None:
+    """Write metadata to the end of a file that has none: what was compared is not written again.
 
-
-def fold_batch_norms(network: BiRefNet) -> BiRefNet:
-    """A copy in which each batch norm that follows a convolution is part of it; the same function in eval mode."""
-    folded = copy.deepcopy(network).eval()
-    for module in folded.modules():
-        for conv, norm in _CONV_NORM:
-            a, b = getattr(module, conv, None), getattr(module, norm, None)
-            if isinstance(a, nn.Conv2d) and isinstance(b, nn.BatchNorm2d):
-                setattr(module, conv, fuse_conv_bn_eval(a, b))
-                setattr(module, norm, nn.Identity())
-    return folded
-
-
-# Attributes of one module that are always used one after the other.
-_CONV_NORM = (("conv", "norm"), ("conv_in", "norm_in"), ("conv_out", "norm_out"), ("fuse", "fuse_norm"))
-
-
-def _forget_origin(model: Any) -> None:
-    """Drop what the exporter notes of the machine: stack traces with its paths, in every node and value."""
-    parts = [model, model.graph, *model.graph.node, *model.graph.initializer, *model.graph.value_info, *model.functions]
-    for part in (*parts, *model.graph.input, *model.graph.output):
-        del part.metadata_props[:]
-        part.doc_string = ""
-
-
-def _store_half(onnx: Any, graph: Any) -> None:
-    """Each large float32 initialiser becomes a float16 one and a cast, which runtimes compute once, when they load."""
-    casts = []
-    for initialiser in graph.initializer:
-        values = onnx.numpy_helper.to_array(initialiser)
-        if values.dtype != np.float32 or values.size < _SMALL:
-            continue
-        name = initialiser.name
-        initialiser.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
-        casts.append(onnx.helper.make_node("Cast", [f"{name}.half"], [name], f"cast.{name}", to=onnx.TensorProto.FLOAT))
-    nodes = list(graph.node)
-    del graph.node[:]
-    graph.node.extend([*casts, *nodes])
-
-
-def _write_proved(
-    onnx: Any,
-    model: Any,
-    path: Path,
-    facts: dict[str, Any],
-    network: BiRefNet,
-    picture: np.ndarray[Any, np.dtype[np.float32]],
-    tolerance: float,
-) -> float:
-    """Write the file beside its place, compare it with the network, write the error into it, and move it."""
-    beside = path.with_suffix(".part.onnx")
-    try:
-        _save(onnx, model, beside, facts)
-        error = _alpha_error(network, OnnxRuntime(beside, device="cpu"), picture)
-        if not error <= tolerance:
-            raise WeightsError(f"The exported file's alpha differs by {error:.1e}, allowed are {tolerance:.0e}")
-        _save(onnx, model, beside, {**facts, "largest_alpha_error": error})
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-    log.info("%s: largest alpha difference %.1e", path, error)
-    return error
-
-
-def _save(onnx: Any, model: Any, path: Path, facts: dict[str, Any]) -> None:
-    del model.metadata_props[:]
+    A protobuf message followed by another is the two merged.
+    """
+    onnx: Any = require("onnx", "export")
+    model = onnx.ModelProto()
     onnx.helper.set_model_props(model, {name: json.dumps(value) for name, value in facts.items()})
-    path.write_bytes(model.SerializeToString())
+    with path.open("ab") as file:
+        file.write(model.SerializeToString())
 
 
-@torch.no_grad()
-def _alpha_error(network: BiRefNet, runtime: OnnxRuntime, picture: np.ndarray[Any, np.dtype[np.float32]]) -> float:
-    ours = network.eval()(torch.from_numpy(picture)).logits.sigmoid()
-    theirs = torch.from_numpy(runtime(picture)).sigmoid()
-    return float((ours - theirs).abs().max())
+def _check_size(network: BiRefNet, precision: Precision) -> None:
+    """Refuse before minutes of work what cannot be written."""
+    size = sum(parameter.numel() for parameter in network.parameters()) * _WIDTHS[precision]
+    if size > LARGEST_FILE:
+        raise ConfigError(_too_large(size))
+
+
+def _too_large(size: float) -> str:
+    return (
+        f"The file would hold {size / 2**30:.1f} GiB, and ONNX files hold at most 2; "
+        "take `--precision fp16` or int8wo, or another format, such as `--to torch`"
+    )

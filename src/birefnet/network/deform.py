@@ -2,7 +2,7 @@
 
 Every tap of the kernel looks where an offset tells it to, between the pixels, and is weighed by a mask. Here that is
 sampling (`sampling.py`), then one matrix product. The columns between the two, K times as large as the map, exist only
-for some lines of the output at a time, backwards too.
+for some lines of the output at a time, backwards too. On newer NVIDIA GPUs one kernel does both (`triton_deform.py`).
 
 The function is an operator of its own (`birefnet::deform_conv2d`), so that compilers and exporters see one node.
 
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from birefnet.network.sampling import Lattice, from_table, give, make_table, products, take, wide
+from birefnet.network.triton_deform import fused_deform_conv2d
 
 Two = tuple[int, int]
 
@@ -94,6 +95,9 @@ def _deform_conv2d(
     padding: Sequence[int],
     dilation: Sequence[int],
 ) -> Tensor:
+    fused = fused_deform_conv2d(x, offset, mask, weight, stride, padding, dilation)
+    if fused is not None:
+        return fused
     table, rows = make_table(x), _weight_rows(weight)
     lattice = Lattice(x, offset, mask, kernel=weight.shape[2:], stride=stride, padding=padding, dilation=dilation)
     y = [take(table, samples).reshape(-1, len(rows)) @ rows for _, samples in lattice.blocks()]

@@ -12,6 +12,7 @@ P places (of B h w) of a program.
 from __future__ import annotations
 
 import importlib.util
+import logging
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -19,9 +20,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+logger = logging.getLogger(__name__)
+
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 _SMALLEST = 16  # sides of a product of tiles
 _CAPABILITY = (8, 0)  # of the GPU: bfloat16 on tensor cores, and enough shared memory
+
+_broken: list[Exception] = []  # why the kernel failed here, which is then not tried again
 
 triton: Any = None  # set by `_kernel`; Triton looks for the names that a kernel uses here
 tl: Any = None
@@ -55,7 +60,14 @@ def fused_deform_conv2d(
     Returns:
         (B, O, h, w) of x's type, channels-last in memory.
     """
-    return launch(x, offset, mask, weight, stride, padding, dilation) if usable(x) else None
+    if _broken or not usable(x):
+        return None
+    try:
+        return launch(x, offset, mask, weight, stride, padding, dilation)
+    except Exception as error:  # no compiler, an unknown GPU: the slower way still gives the result
+        logger.warning("Triton's kernel does not run here, so a slower way is taken: %s", error)
+        _broken.append(error)
+        return None
 
 
 def launch(

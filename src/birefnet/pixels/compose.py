@@ -1,6 +1,7 @@
 """Alpha + picture -> what people keep: a cut-out, or the subject before a colour, a picture, or its own blurred scene.
 
 Alpha 0 and 1 are exact: where it is 1 the picture's bytes come through unchanged, where it is 0 the background's do.
+The colours are the picture's or those of the subject alone (`birefnet.pixels.foreground`); nothing is premultiplied.
 """
 
 from __future__ import annotations
@@ -74,13 +75,17 @@ def over_picture(rgb: Bytes, alpha: NDArray[np.float32], background: Bytes) -> B
     return _over(rgb, alpha, lambda rows: cover[rows])
 
 
-def over_blur(rgb: Bytes, alpha: NDArray[np.float32], radius: float | None = None) -> Bytes:
+def over_blur(
+    rgb: Bytes, alpha: NDArray[np.float32], radius: float | None = None, *, subject: Bytes | None = None
+) -> Bytes:
     """The subject before its own scene out of focus.
 
     Only the scene's colours enter the blur, weighted by 1 - alpha, so the subject casts no glow.
 
     Args:
+        rgb: the picture; the blurred scene is made of it.
         radius: standard deviation in pixels; None for a fiftieth of the longer side.
+        subject: the subject's colours, (H, W, 3) uint8; None for the picture's.
     """
     _check_pair(rgb, alpha)
     height, width = alpha.shape
@@ -96,7 +101,7 @@ def over_blur(rgb: Bytes, alpha: NDArray[np.float32], radius: float | None = Non
     mixed = np.asarray(light, np.float32) * 255 / np.maximum(amount, 1)
     soft = Image.fromarray(np.clip(mixed + 0.5, 0, 255).astype(np.uint8))
     cover = np.asarray(soft.resize((width, height), Image.Resampling.BILINEAR))
-    return _over(rgb, alpha, lambda rows: cover[rows])
+    return _over(rgb if subject is None else subject, alpha, lambda rows: cover[rows])
 
 
 def fit_cover(picture: Bytes, height: int, width: int) -> Bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,10 @@ from birefnet.pixels.prepare import MULTIPLE, InputSpec, nearest_multiple
 
 Batch = NDArray[np.float32]  # (B, 3, h, w), normalised by the spec's mean and std
 Logits = NDArray[np.float32]  # (B, 1, h, w), before the sigmoid
+
+# How PyTorch runs a network; see `birefnet.runtimes.torch.TorchRuntime`.
+Mode = Literal["eager", "compiled", "graphs"]
+Memory = Literal["normal", "low"]
 
 
 @runtime_checkable

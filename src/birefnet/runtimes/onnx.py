@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ PROVIDERS = {  # device -> ONNX Runtime's name for it
     "mps": "CoreMLExecutionProvider",
 }
 OUTPUTS = ("logits", "output_image")  # names of the final map where a file has several outputs
+_NO_KERNEL = re.compile(r"(?:Could not find an implementation for|Failed to find kernel for) (\w+)\(\d+\)")
+_WAYS_OUT = {"DeformConv": "; export it with `--deform decomposed`, which needs only common operators"}
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
@@ -38,6 +41,8 @@ class OnnxRuntime:
         device: "cpu", "cuda", "cuda:1", "mps", or "auto" for a GPU that this ONNX Runtime supports, else the CPU.
         threads: CPU threads; None for the physical cores this process may use.
         defaults: what to take where the file does not say.
+        keep_memory: keep what one run needed for the next. Without, each run on a CPU is slower by half, and memory is
+            given back after it.
 
     Raises:
         WeightsError: if the file is missing, damaged or has other inputs or outputs.
@@ -52,6 +57,7 @@ class OnnxRuntime:
         device: str = "auto",
         threads: int | None = None,
         defaults: InputSpec | None = None,
+        keep_memory: bool = True,
     ) -> None:
         self.path = Path(path)
         self.name = name or self.path.stem
@@ -59,25 +65,32 @@ class OnnxRuntime:
             raise WeightsError(f"There is no file `{self.path}`.")
         library = _library()
         providers, self.device = _providers(library, device)
-        self._session = _open(library, self.path, providers, threads or physical_cores())
+        self._session = _open(library, self.path, providers, threads or physical_cores(), keep_memory)
         self._check_device(device)
         self._input, self._output = self._check_ports()
         self._type = _TYPES[self._input.type]
         facts = read_facts(self._session.get_modelmeta().custom_metadata_map, self.path)
         self._gives_alpha = facts.get("activation") == "none"
         batch, _, height, width = self._input.shape
-        self._one_by_one = batch == 1
+        self._at_once = batch if isinstance(batch, int) else None
         self.dynamic = not isinstance(height, int) or not isinstance(width, int)
         self.spec = to_spec(facts, self.path, defaults=defaults, fixed=None if self.dynamic else (width, height))
 
     def __call__(self, batch: Batch) -> Logits:
         """(B, 3, h, w) float32 normalised -> (B, 1, h, w) float32 logits; see `Runtime`."""
         check_batch(batch, self.spec, dynamic=self.dynamic)
-        parts = np.split(batch, len(batch)) if self._one_by_one else [batch]
-        logits = np.concatenate([self._run(part) for part in parts])
-        return check_logits(logits, batch, self.name)
+        step = self._at_once or len(batch)
+        parts = [self._run(batch[start : start + step]) for start in range(0, len(batch), step)]
+        return check_logits(np.concatenate(parts), batch, self.name)
 
     def _run(self, batch: Batch) -> Logits:
+        """As many pictures as the network takes at once, or fewer."""
+        count = len(batch)
+        if self._at_once is not None and count < self._at_once:
+            batch = np.concatenate([batch, np.repeat(batch[-1:], self._at_once - count, axis=0)])
+        return self._logits(batch)[:count]
+
+    def _logits(self, batch: Batch) -> Logits:
         feed = {self._input.name: batch.astype(self._type, copy=False)}
         try:
             (output,) = self._session.run([self._output], feed)
@@ -138,19 +151,31 @@ def _providers(library: Any, device: str) -> tuple[list[Any], str]:
     return [(PROVIDERS[kind], options), PROVIDERS["cpu"]], device
 
 
-def _open(library: Any, path: Path, providers: list[Any], threads: int) -> Any:
+def _open(library: Any, path: Path, providers: list[Any], threads: int, keep_memory: bool) -> Any:
     options = library.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors; they are raised as well
     # Patterns of memory are laid out for the whole network at once: measured a third more peak memory, no faster.
     options.enable_mem_pattern = False
+    options.enable_cpu_mem_arena = keep_memory
     # Idle threads sleep instead of spinning: other work of this machine, ours too, goes on between two pictures.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return library.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # the library's exceptions have no common base but this
+        if (lacking := _lacking(error)) is not None:
+            raise DeviceError(
+                f"This ONNX Runtime ({library.__version__}) has no {lacking} for the device asked for, which `{path}` "
+                f"needs{_WAYS_OUT.get(lacking, '')}; a newer ONNX Runtime may have it: pip install -U onnxruntime"
+            ) from error
         raise WeightsError(f"`{path}` is damaged or no ONNX network: {_first_line(error)}") from error
+
+
+def _lacking(error: BaseException) -> str | None:
+    """The operator that ONNX Runtime knows but cannot compute, if that is what it says."""
+    found = _NO_KERNEL.search(str(error))
+    return found[1] if found else None
 
 
 def _first_line(error: BaseException) -> str:

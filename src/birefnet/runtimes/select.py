@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from birefnet.errors import ConfigError, UnknownModel
 from birefnet.pixels.prepare import MULTIPLE, InputSpec, nearest_multiple
-from birefnet.runtimes.base import Runtime
+from birefnet.runtimes.base import Memory, Mode, Runtime
 from birefnet.runtimes.facts import read_safetensors, to_spec
 from birefnet.weights import zoo
 from birefnet.weights.entries import BundledFile, ZooEntry
 
 if TYPE_CHECKING:
-    from birefnet.runtimes.torch import Memory, Mode, TorchRuntime
+    from birefnet.runtimes.torch import TorchRuntime
 
 Size = int | tuple[int, int] | Literal["native"] | None
 

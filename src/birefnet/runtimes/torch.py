@@ -6,7 +6,7 @@ import logging
 import os
 import platform
 import threading
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from birefnet.errors import ConfigError, DeviceError, require
 from birefnet.pixels.prepare import InputSpec
 from birefnet.runtimes import machine
 from birefnet.runtimes.allocator import keep_freed_memory
-from birefnet.runtimes.base import Batch, Logits, check_batch, check_logits
+from birefnet.runtimes.base import Batch, Logits, Memory, Mode, check_batch, check_logits
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
-Mode = Literal["eager", "compiled", "graphs"]
-Memory = Literal["normal", "low"]
 _X86 = ("x86_64", "AMD64")
 _NATIVE_BFLOAT16 = ("bf16", "amx-bf16")  # features of processors that compute in it, and do not only convert
 

@@ -1,0 +1,96 @@
+"""How each runtime is made; called in the process of its row, where its libraries are not yet imported."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from birefnet.benchmarking.job import Job
+from birefnet.pixels.prepare import InputSpec
+from birefnet.runtimes.base import Batch, Logits, Runtime
+
+if TYPE_CHECKING:
+    from birefnet.runtimes.base import Mode
+
+DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+COMPUTED = {"fp32": "float32", "bf16": "bfloat16"}  # by OpenVINO; files of other precisions as it prefers
+
+
+class Eager:
+    """A network as it is written, on one device: the yardstick."""
+
+    dynamic = True
+
+    def __init__(self, job: Job) -> None:
+        import torch
+
+        from birefnet.runtimes.torch import choose_device
+        from birefnet.weights.checkpoint import load_model
+
+        if job.threads is not None:
+            torch.set_num_threads(job.threads)
+        self.name = job.runtime
+        self.device = choose_device(job.device)
+        self.spec: InputSpec = job.spec
+        self._torch = torch
+        self._dtype = getattr(torch, DTYPES[job.precision])
+        self._network: Any = load_model(job.weights).to(device=self.device, dtype=self._dtype).eval()
+
+    def __call__(self, batch: Batch) -> Logits:
+        """See `Runtime`."""
+        with self._torch.inference_mode():
+            picture = self._torch.from_numpy(batch).to(self.device, self._dtype)
+            logits: Logits = np.asarray(self._network(picture).logits.float().cpu().numpy())
+        return logits
+
+
+def eager(job: Job) -> Runtime:
+    return Eager(job)
+
+
+def torch(job: Job) -> Runtime:
+    return _torch(job, "eager")
+
+
+def compiled(job: Job) -> Runtime:
+    return _torch(job, "compiled")
+
+
+def graphs(job: Job) -> Runtime:
+    return _torch(job, "graphs")
+
+
+def _torch(job: Job, mode: Mode) -> Runtime:
+    from birefnet.runtimes.torch import TorchRuntime
+    from birefnet.weights.checkpoint import load_model
+
+    network = load_model(job.weights)
+    return TorchRuntime(
+        network, job.spec, device=job.device, dtype=DTYPES[job.precision], mode=mode, threads=job.threads
+    )
+
+
+def onnx(job: Job) -> Runtime:
+    from birefnet.runtimes.onnx import OnnxRuntime
+
+    return OnnxRuntime(job.file, device=job.device, threads=job.threads)
+
+
+def openvino(job: Job) -> Runtime:
+    from birefnet.runtimes.openvino import OpenVinoRuntime
+
+    computed: Any = COMPUTED.get(job.precision, "auto")
+    return OpenVinoRuntime(job.file, device=job.device, threads=job.threads, precision=computed)
+
+
+def package(job: Job) -> Runtime:
+    from birefnet.runtimes.aoti import AotiRuntime
+
+    return AotiRuntime(job.file, device=job.device, threads=job.threads)
+
+
+def tensorrt(job: Job) -> Runtime:
+    from birefnet.runtimes.tensorrt import TensorRtRuntime
+
+    return TensorRtRuntime(job.file, device=job.device)

@@ -1,0 +1,171 @@
+"""Networks in `.pt2` packages: compiled by AOTInductor for one kind of machine, or as a graph that PyTorch runs.
+
+Opening a compiled package runs the machine code in it, and a graph may hold pickled objects: open only packages that
+you made yourself or whose maker you trust. What a package says of its input stands in `extra/birefnet.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import threading
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from birefnet.errors import DeviceError, InputError, WeightsError, require
+from birefnet.pixels.prepare import InputSpec
+from birefnet.runtimes.base import Batch, Logits, check_batch, check_logits
+from birefnet.runtimes.facts import to_spec
+from birefnet.runtimes.torch import choose_device
+
+FACTS = "extra/birefnet.json"
+_ROOT = "birefnet"  # the folder in the archive that holds all of it
+SMALLEST_SIDE = 128  # of packages for any size: below, the deepest map of the half-size picture has one place only
+
+
+class AotiRuntime:
+    """A network in a `.pt2` package that `birefnet export --to torch` wrote.
+
+    Args:
+        path: the file; see above whom to trust.
+        name: what to call it; None for the file's name.
+        device: "auto" for the one that it was made for, or that one's name; a GPU may have a number ("cuda:1").
+        threads: CPU threads of PyTorch, for the whole process; None leaves them as they are.
+        defaults: what to take where the package does not say.
+
+    Raises:
+        WeightsError: if the file is missing, damaged, or no package of ours.
+        DeviceError: if it was made for another device or machine, or another PyTorch.
+        MissingExtra: without PyTorch.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        name: str | None = None,
+        device: str = "auto",
+        threads: int | None = None,
+        defaults: InputSpec | None = None,
+    ) -> None:
+        torch: Any = require("torch", "torch")
+        self.path = Path(path)
+        self.name = name or self.path.stem
+        facts = read_facts(self.path)
+        self.device = _device(facts, device, self.path)
+        self.dynamic = bool(facts.get("dynamic"))
+        self.spec = to_spec(facts, self.path, defaults=defaults)
+        self._batch: int | None = facts.get("batch")
+        self._torch = torch
+        self._lock = threading.Lock()  # a compiled package keeps its buffers between runs
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self._run = _open(torch, self.path, self.device, compiled=bool(facts.get("compiled")))
+
+    def __call__(self, batch: Batch) -> Logits:
+        """(B, 3, h, w) float32 normalised -> (B, 1, h, w) float32 logits; see `Runtime`."""
+        check_batch(batch, self.spec, dynamic=self.dynamic)
+        if self.dynamic and min(batch.shape[2:]) < SMALLEST_SIDE:
+            height, width = batch.shape[2:]
+            raise InputError(f"`{self.name}` takes sides from {SMALLEST_SIDE} pixels, got {width}x{height}.")
+        step = self._batch or len(batch)
+        parts = [self._part(batch[start : start + step], step) for start in range(0, len(batch), step)]
+        return check_logits(np.concatenate(parts), batch, self.name)
+
+    def _part(self, batch: Batch, count: int) -> Logits:
+        """Logits of up to `count` pictures by a package that takes just so many."""
+        missing = count - len(batch)
+        whole = np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), np.float32)]) if missing else batch
+        with self._lock, self._torch.inference_mode():
+            logits = self._run(self._torch.from_numpy(np.ascontiguousarray(whole)).to(self.device))
+        return np.asarray(logits[: len(batch)].cpu().numpy(), np.float32)
+
+
+def machine_facts(device: str) -> dict[str, str]:
+    """What compiled code depends on."""
+    torch: Any = require("torch", "torch")
+    facts = {"system": platform.system(), "processor": platform.machine(), "torch": torch.__version__.partition("+")[0]}
+    if device.startswith("cuda"):
+        return facts | {"gpu": ".".join(map(str, torch.cuda.get_device_capability(device)))}
+    return facts | {"instructions": torch.backends.cpu.get_cpu_capability()}
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """What a package of ours says of itself; nothing in it is run.
+
+    Raises:
+        WeightsError: if the file is missing, damaged, or no package of ours.
+    """
+    if not path.is_file():
+        raise WeightsError(f"There is no file `{path}`.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            places = [name for name in archive.namelist() if _inner(name) == FACTS]
+            facts = json.loads(archive.read(places[0])) if places else None
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise WeightsError(f"`{path}` is damaged or no `.pt2` package: {error}") from error
+    if not isinstance(facts, dict):
+        raise WeightsError(f"`{path}` is a `.pt2` package that this program did not write; it has no `{FACTS}`.")
+    return facts
+
+
+def write_facts(path: Path, facts: Mapping[str, Any], *, forget: Iterable[str] = ()) -> None:
+    """Put facts into a package, in place of older ones, and leave out the sources that it was compiled from.
+
+    Args:
+        path: the package, replaced.
+        facts: plain values.
+        forget: folders of this machine; compiled code names them in its messages, and they are blotted out there.
+    """
+    part = path.with_name(f"{path.name}.rewritten")
+    try:
+        with zipfile.ZipFile(path) as old, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as new:
+            for one in old.infolist():
+                inner = _inner(one.filename)
+                if inner.endswith(".cpp") or inner == FACTS:
+                    continue
+                content = bytearray(old.read(one))
+                for text in (folder.encode() for folder in forget if inner.endswith(".so")):
+                    content = content.replace(text, b"_" * len(text))
+                new.writestr(zipfile.ZipInfo(f"{_ROOT}/{inner}"), content)
+            new.writestr(zipfile.ZipInfo(f"{_ROOT}/{FACTS}"), json.dumps(dict(facts)))
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _inner(name: str) -> str:
+    """A name in the archive without the folder that holds all of it."""
+    return name.partition("/")[2]
+
+
+def _device(facts: Mapping[str, Any], wanted: str, path: Path) -> str:
+    """The device that a package runs on here."""
+    made_for = str(facts.get("device"))
+    if wanted != "auto" and wanted.partition(":")[0] != made_for:
+        raise DeviceError(f"`{path}` was made for the device `{made_for}`, not `{wanted}`; export it again there.")
+    device = choose_device(made_for if wanted == "auto" else wanted)
+    there = machine_facts(device)
+    for name, value in facts.get("machine", {}).items():
+        if there.get(name) != value:
+            raise DeviceError(
+                f"`{path}` was compiled for the {name} {value}, here it is {there.get(name)}; export it again here."
+            )
+    return device
+
+
+def _open(torch: Any, path: Path, device: str, *, compiled: bool) -> Any:
+    try:
+        if not compiled:
+            return torch.export.load(path).module().to(device)
+        from torch._inductor import aoti_load_package
+
+        _, _, index = device.partition(":")
+        return aoti_load_package(str(path), device_index=int(index)) if index else aoti_load_package(str(path))
+    except Exception as error:  # the library's exceptions have no common base but this
+        detail = (str(error) or type(error).__name__).strip().splitlines()[0][:300]
+        raise WeightsError(f"`{path}` is damaged or no package that this PyTorch opens: {detail}") from error

@@ -1,0 +1,229 @@
+"""Networks in OpenVINO's own files (.xml with .bin) and in ONNX files, run by OpenVINO.
+
+What its many settings should be is found out here: threads on physical cores, one stream for the shortest time,
+bfloat16 where the processor computes with it, compiled networks kept for the next start.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from birefnet.errors import ConfigError, DeviceError, WeightsError, require
+from birefnet.pixels.prepare import InputSpec
+from birefnet.runtimes import machine
+from birefnet.runtimes.base import Batch, Logits, check_batch, check_logits
+from birefnet.runtimes.facts import read_facts, to_spec
+
+logger = logging.getLogger(__name__)
+
+Mode = Literal["latency", "throughput"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+FACTS = "birefnet"  # where an .xml file holds what it says of itself
+FILE = "model.xml"  # of a network in a folder
+OUTPUTS = ("logits", "output_image")  # names of the final map where a file has several outputs
+_ONNX_FACTS = "framework"  # where OpenVINO puts the metadata of an ONNX file
+_HINTS = {"float32": "f32", "bfloat16": "bf16"}
+_NATIVE_BFLOAT16 = {"bf16", "amx-bf16"}  # features of processors that compute with it
+_TYPES = {"f32": np.float32, "f16": np.float16}
+
+
+class OpenVinoRuntime:
+    """A network in a pair of files `.xml` and `.bin`, in a folder with such a pair, or in an `.onnx` file.
+
+    Args:
+        path: the .xml or .onnx file, or the folder.
+        name: what to call it; None for the file's name.
+        device: "auto" (the processor), "cpu", or as OpenVINO names them: "gpu", "gpu.1", "npu", in any case.
+        threads: CPU threads; None for the physical cores this process may use.
+        defaults: the input, where the file does not say.
+        mode: "latency" runs one picture at a time with all threads; "throughput" as many as OpenVINO thinks best.
+        precision: of the computation. "auto" is bfloat16 where the processor has instructions for it, else float32;
+            devices other than "cpu" choose themselves.
+        cache: keep the compiled network in the package's cache folder: quicker to start, at the price of disk space.
+
+    Raises:
+        WeightsError: if the file is missing, damaged or has other inputs or outputs.
+        DeviceError: if the device is not available.
+        ConfigError: for an unknown mode or precision.
+        MissingExtra: without openvino.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        name: str | None = None,
+        device: str = "auto",
+        threads: int | None = None,
+        defaults: InputSpec | None = None,
+        mode: Mode = "latency",
+        precision: Precision = "auto",
+        cache: bool = False,
+    ) -> None:
+        given = Path(path)
+        self.path = given / FILE if given.is_dir() else given
+        self.name = name or given.stem
+        if not self.path.is_file():
+            raise WeightsError(f"There is no file `{self.path}`.")
+        openvino: Any = require("openvino", "openvino")
+        core = openvino.Core()
+        hardware, self.device = choose_device(core.available_devices, device)
+        self.precision = choose_precision(precision, self.device)
+        settings = make_settings(self.device, mode, self.precision, threads, cache=cache)
+        model = _read(core, self.path)
+        facts = read_facts(read_metadata(model), self.path)
+        output = _check_ports(model, self.path)
+        self._compiled = _compile(core, model, hardware, settings, self.path)
+        shape = model.inputs[0].get_partial_shape()
+        del model
+        self._type = _TYPES[self._compiled.inputs[0].get_element_type().get_type_name()]
+        self._output = self._compiled.outputs[output]
+        self._gives_alpha = facts.get("activation") == "none"
+        self._one_by_one = shape[0].is_static and shape[0].get_length() == 1
+        self.dynamic = shape[2].is_dynamic or shape[3].is_dynamic
+        size = None if self.dynamic else (shape[3].get_length(), shape[2].get_length())
+        self.spec = to_spec(facts, self.path, defaults=defaults, fixed=size)
+        self._requests = _make_requests(self._compiled, mode)
+
+    def __call__(self, batch: Batch) -> Logits:
+        """(B, 3, h, w) float32 normalised -> (B, 1, h, w) float32 logits; see `Runtime`."""
+        check_batch(batch, self.spec, dynamic=self.dynamic)
+        parts = np.split(batch, len(batch)) if self._one_by_one else [batch]
+        logits = np.concatenate([self._run(part) for part in parts])
+        return check_logits(logits, batch, self.name)
+
+    def _run(self, batch: Batch) -> Logits:
+        request = self._requests.get()  # a request's memory is large: callers wait for one instead of making another
+        try:
+            request.infer([np.ascontiguousarray(batch, self._type)], share_inputs=True)
+            output = np.array(request.get_tensor(self._output).data)
+        except RuntimeError as error:
+            raise WeightsError(f"OpenVINO could not run `{self.name}`: {_said(error)}") from error
+        finally:
+            self._requests.put(request)
+        if not self._gives_alpha:
+            return np.asarray(output, np.float32)
+        alpha = np.clip(np.asarray(output, np.float64), 1e-6, 1 - 1e-6)
+        return np.log(alpha / (1 - alpha)).astype(np.float32)
+
+
+def choose_device(available: list[str], device: str) -> tuple[str, str]:
+    """A device's name for OpenVINO and for us: ("GPU.1", "gpu.1").
+
+    Raises:
+        DeviceError: if OpenVINO has no such device here.
+    """
+    wanted = "CPU" if device == "auto" else device.upper()
+    if wanted in available or f"{wanted}.0" in available:
+        return wanted, wanted.lower()
+    known = ", ".join(name.lower() for name in available) or "none"
+    raise DeviceError(f"OpenVINO has no device `{device}` here; it has: {known}.")
+
+
+def choose_precision(precision: str, device: str) -> str:
+    """ "auto" -> "float32" or "bfloat16" on the processor; on other devices it stays "auto", which is theirs to choose.
+
+    Raises:
+        ConfigError: for an unknown one.
+    """
+    if precision not in get_args(Precision):
+        raise ConfigError(f"Unknown precision `{precision}`; wanted {', '.join(get_args(Precision))}.")
+    if precision != "auto" or device != "cpu":
+        return precision
+    return "bfloat16" if _NATIVE_BFLOAT16 & set(machine.cpu()["features"]) else "float32"
+
+
+def make_settings(device: str, mode: str, precision: str, threads: int | None, *, cache: bool) -> dict[str, Any]:
+    """OpenVINO's settings for this machine.
+
+    Raises:
+        ConfigError: for an unknown mode.
+    """
+    if mode not in get_args(Mode):
+        raise ConfigError(f"Unknown mode `{mode}`; wanted {', '.join(get_args(Mode))}.")
+    settings: dict[str, Any] = {"PERFORMANCE_HINT": mode.upper()}
+    if precision in _HINTS:
+        settings["INFERENCE_PRECISION_HINT"] = _HINTS[precision]
+    if device == "cpu":
+        settings["INFERENCE_NUM_THREADS"] = threads or machine.physical_cores()
+        settings |= {"NUM_STREAMS": 1} if mode == "latency" else {}
+    if cache:
+        from birefnet.weights.download import cache_folder
+
+        folder = cache_folder() / "openvino"
+        folder.mkdir(parents=True, exist_ok=True)
+        settings["CACHE_DIR"] = str(folder)
+    return settings
+
+
+def read_metadata(model: Any) -> dict[str, str]:
+    """What a file says of itself, every value as text; of .xml files our own entries, of ONNX files all."""
+    for home in (FACTS, _ONNX_FACTS):
+        if model.has_rt_info(home):
+            found = model.get_rt_info(home).value
+            return {key: _text(value) for key, value in found.items()} if isinstance(found, dict) else {}
+    return {}
+
+
+def _text(value: Any) -> str:
+    return str(getattr(value, "value", value))
+
+
+def _read(core: Any, path: Path) -> Any:
+    try:
+        if path.suffix.lower() == ".onnx":
+            from birefnet.runtimes.openvino_graph import read_onnx
+
+            return read_onnx(core, path)
+        if not path.with_suffix(".bin").is_file():
+            raise WeightsError(f"`{path}` has no `{path.stem}.bin` beside it, which holds its weights.")
+        return core.read_model(path)
+    except RuntimeError as error:
+        raise WeightsError(f"`{path}` is damaged or no network that OpenVINO reads: {_said(error)}") from error
+
+
+def _check_ports(model: Any, path: Path) -> int:
+    """The index of the output that holds the final map; the one input must be (N, 3, h, w) of floats."""
+    inputs = model.inputs
+    shape: Any = inputs[0].get_partial_shape() if len(inputs) == 1 else None
+    fits = shape is not None and shape.rank.is_static and len(shape) == 4
+    if not fits or not (shape[1].is_dynamic or shape[1].get_length() == 3) or _type_of(inputs[0]) not in _TYPES:
+        found = ", ".join(f"{_type_of(port)} {port.get_partial_shape()}" for port in inputs)
+        raise WeightsError(f"`{path}` does not fit: wanted one input (N, 3, h, w) of floats, got {found}.")
+    names = [next(iter(port.get_names()), "") for port in model.outputs]
+    known = [index for index, name in enumerate(names) if name in OUTPUTS] or list(range(len(names)))
+    if len(known) != 1:
+        raise WeightsError(f"`{path}` has {len(names)} outputs ({', '.join(names)}); none is named `logits`.")
+    return known[0]
+
+
+def _type_of(port: Any) -> str:
+    return str(port.get_element_type().get_type_name())
+
+
+def _compile(core: Any, model: Any, hardware: str, settings: dict[str, Any], path: Path) -> Any:
+    try:
+        return core.compile_model(model, hardware, settings)
+    except RuntimeError as error:
+        raise WeightsError(f"OpenVINO cannot make `{path}` run on `{hardware.lower()}`: {_said(error)}") from error
+
+
+def _make_requests(compiled: Any, mode: str) -> queue.Queue[Any]:
+    """As many as run at once, for callers to take and give back."""
+    count = 1 if mode == "latency" else max(1, int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")))
+    requests: queue.Queue[Any] = queue.Queue()
+    for _ in range(count):
+        requests.put(compiled.create_infer_request())
+    return requests
+
+
+def _said(error: BaseException) -> str:
+    """The last line of what OpenVINO says, which is the cause; the others are places in its own source."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__)[:300]

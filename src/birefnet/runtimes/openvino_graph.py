@@ -1,0 +1,181 @@
+"""ONNX -> an OpenVINO graph that its processor plug-in computes without needless copies.
+
+Every step here keeps the function: weights get their shape once, and are there once; offsets come out of their
+convolution in the order that they are read in; and lines of pixels stay channels-last until a convolution takes them,
+which wants them so.
+
+Letters: B batch, C channels, H W size of a map, K taps of a kernel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from birefnet.errors import require
+from birefnet.runtimes.openvino_deform import deform_rule
+
+_TO_CHANNELS_FIRST = [0, 3, 1, 2]
+_LAYOUTS = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "VariadicSplit")
+_SMALL = 1024  # bytes of constants that are not worth sharing
+_CHANNELS = 1  # the axis of them in maps
+
+
+def read_onnx(core: Any, source: Path | bytes) -> Any:
+    """An ONNX file, or the content of one, as an `openvino.Model` of standard operators only.
+
+    Args:
+        core: an `openvino.Core`; it learns the rule for DeformConv.
+        source: of any opset that OpenVINO reads; its weights in it, not beside it, where it is no path.
+    """
+    core.add_extension(deform_rule())
+    model = core.read_model(source)
+    tidy(model)
+    return model
+
+
+def tidy(model: Any) -> None:
+    """Change `model` in place, as told above."""
+    for node in model.get_ordered_ops():
+        _rearrange(node)
+    _share(model)
+    nodes = model.get_ordered_ops()
+    for node in nodes:
+        if _kind(node) == "Slice":
+            _order_offsets(node)
+    for node in nodes:
+        if _kind(node) == "Transpose" and _values(node, 1) == _TO_CHANNELS_FIRST:
+            _sink(node)
+    model.validate_nodes_and_infer_types()
+
+
+def _rearrange(node: Any) -> None:
+    """A constant in another shape or order becomes a constant; nothing is computed here that takes more room."""
+    if _kind(node) not in _LAYOUTS or any(_kind(value.get_node()) != "Constant" for value in node.input_values()):
+        return
+    op: Any = require("openvino.opset13", "openvino")
+    values = node.input_value(0).get_node().get_data()
+    if _kind(node) == "VariadicSplit":
+        ends = np.cumsum(_values(node, 2))[:-1]
+        for index, part in enumerate(np.split(values, ends, axis=int(np.reshape(_values(node, 1), ())))):
+            cut = op.constant(np.ascontiguousarray(part))
+            cut.set_friendly_name(f"{node.get_friendly_name()}/{index}")
+            _replace(node, cut, index)
+        return
+    if _kind(node) == "Transpose":
+        values = np.transpose(values, _values(node, 1))
+    made = op.constant(np.ascontiguousarray(values.reshape(tuple(node.get_output_shape(0)))))
+    made.set_friendly_name(node.get_friendly_name())
+    _replace(node, made)
+
+
+def _share(model: Any) -> None:
+    """Equal constants become one; a network that runs its backbone twice holds some of them twice."""
+    kept: dict[tuple[Any, ...], Any] = {}
+    for node in model.get_ordered_ops():
+        if _kind(node) != "Constant" or node.get_byte_size() < _SMALL:
+            continue
+        values = node.get_data()
+        digest = hashlib.sha256(np.ascontiguousarray(values).data).digest()
+        first = kept.setdefault((str(values.dtype), values.shape, digest), node)
+        if first.get_name() != node.get_name():
+            _replace(node, first)
+
+
+def _order_offsets(node: Any) -> None:
+    """Offsets (dy, dx, dy, ...), cut from a convolution's output, become all dy and then all dx.
+
+    The convolution's weights are put in that order, so that what was picked one by one is cut in one piece.
+    """
+    pickers = [port.get_node() for port in node.output(0).get_target_inputs()]
+    picked = {_picks(picker): picker for picker in pickers}
+    add = node.input_value(0).get_node()
+    if set(picked) != {0, 1} or len(pickers) != 2 or not _is_cut(node, start=0) or _kind(add) != "Add":
+        return
+    conv, bias = add.input_value(0).get_node(), add.input_value(1).get_node()
+    count = node.get_output_shape(0)[_CHANNELS]
+    others = [port.get_node() for port in add.output(0).get_target_inputs()]
+    cut_behind = all(other.get_name() == node.get_name() or _is_cut(other, start=count) for other in others)
+    weight = conv.input_value(1).get_node() if _kind(conv) == "Convolution" else conv
+    if not cut_behind or _kind(weight) != "Constant" or _kind(bias) != "Constant":
+        return
+    op: Any = require("openvino.opset13", "openvino")
+    values, biases = weight.get_data(), bias.get_data()
+    if biases.shape != (1, len(values), 1, 1):
+        return
+    order = np.concatenate([np.arange(0, count, 2), np.arange(1, count, 2), np.arange(count, len(values))])
+    conv.input(1).replace_source_output(op.constant(values[order]).output(0))
+    add.input(1).replace_source_output(op.constant(biases[:, order]).output(0))
+    for part, picker in picked.items():
+        ends = (part * count // 2, (part + 1) * count // 2, 1, _CHANNELS)
+        _replace(picker, op.slice(add, *(op.constant(np.array([end], np.int64)) for end in ends)))
+
+
+def _picks(node: Any) -> int | None:
+    """0 for a node that takes the even channels, 1 for the odd ones, None for any other."""
+    if _kind(node) != "Gather" or _values(node, 2) not in ([_CHANNELS], _CHANNELS):
+        return None
+    channels = node.input_value(0).get_partial_shape()[_CHANNELS]
+    wanted = _values(node, 1)
+    return next((start for start in (0, 1) if wanted == list(range(start, channels.get_length(), 2))), None)
+
+
+def _is_cut(node: Any, *, start: int) -> bool:
+    """Whether it takes the channels from `start` on, one after another."""
+    return bool(
+        _kind(node) == "Slice"
+        and _values(node, 1) == [start]
+        and _values(node, 3) == [1]
+        and (node.get_input_size() < 5 or _values(node, 4) == [_CHANNELS])
+    )
+
+
+def _sink(node: Any) -> None:
+    """Move a transposition behind what works on each value alone, as long as it has no other reader."""
+    op: Any = require("openvino.opset13", "openvino")
+    while len(ports := list(node.output(0).get_target_inputs())) == 1:
+        reader = ports[0].get_node()
+        source = node.input_value(0)
+        if _kind(reader) == "Relu":
+            moved = op.relu(source)
+        elif (
+            _kind(reader) == "Add" and (bias := _per_channel(reader.input_value(1 - ports[0].get_index()))) is not None
+        ):
+            moved = op.add(source, op.constant(bias))
+        else:
+            return
+        moved.set_friendly_name(reader.get_friendly_name())
+        behind = op.transpose(moved, node.input_value(1))
+        _replace(reader, behind)
+        node = behind
+
+
+def _per_channel(value: Any) -> Any:
+    """A constant (1, C, 1, 1) or (C, 1, 1) as (C,); None for anything else."""
+    node = value.get_node()
+    if _kind(node) != "Constant":
+        return None
+    values = node.get_data()
+    shape = values.shape if values.ndim == 4 else (1, *values.shape)
+    return values.reshape(-1) if len(shape) == 4 and (shape[0], *shape[2:]) == (1, 1, 1) else None
+
+
+def _replace(old: Any, new: Any, index: int = 0) -> None:
+    """The readers of an output of `old` read `new` instead."""
+    for port in list(old.output(index).get_target_inputs()):
+        port.replace_source_output(new.output(0))
+
+
+def _kind(node: Any) -> str:
+    return str(node.get_type_name())
+
+
+def _values(node: Any, index: int) -> Any:
+    """What an input holds, as plain numbers, if it is constant; None if it is not."""
+    if index >= node.get_input_size():
+        return None
+    source = node.input_value(index).get_node()
+    return source.get_data().tolist() if _kind(source) == "Constant" else None
