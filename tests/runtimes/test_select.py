@@ -101,6 +101,14 @@ def test_a_file_runs_only_where_it_can(standin: Path, tmp_path: Path) -> None:
         select(tmp_path / "missing.xml")
 
 
+def test_a_folder_exported_for_openvino(standin: Path, tmp_path: Path) -> None:
+    openvino = pytest.importorskip("openvino")
+    openvino.save_model(openvino.Core().read_model(standin), tmp_path / "packed" / "model.xml")
+    runtime = select(tmp_path / "packed", dtype="float32")
+    assert type(runtime).__name__ == "OpenVinoRuntime"
+    assert select(tmp_path / "packed" / "model.xml", runtime="openvino").name == runtime.name
+
+
 def test_an_onnx_file_in_openvino(standin: Path) -> None:
     pytest.importorskip("openvino")
     from birefnet.runtimes.openvino import OpenVinoRuntime

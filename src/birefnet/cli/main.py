@@ -37,7 +37,7 @@ COMMANDS = (
     Command("compare", "birefnet.cli.compare:compare", "Name the best of several checkpoints or predictions."),
     Command("export", "birefnet.cli.export:export", "Pack a model for ONNX Runtime, OpenVINO, TensorRT and others."),
     Command("benchmark", "birefnet.cli.benchmark:benchmark", "Time a model in every runtime of this machine."),
-    Command("doctor", "birefnet.cli.doctor:doctor", "Show versions, devices, extras, and which of them would be used."),
+    Command("doctor", "birefnet.cli.doctor:doctor", "Show versions, devices, extras, and what would be used."),
 )
 
 # These say that the command line asked for something that cannot be; any other error, that the work failed.

@@ -103,6 +103,8 @@ def write_facts(path: Path, facts: dict[str, Any]) -> None:
     home = ElementTree.SubElement(info, FACTS) if home is None else home
     for name, value in facts.items():
         ElementTree.SubElement(home, name, value=json.dumps(value))
+    for element in root.iter():  # a fifth of the file is blanks that show its levels
+        element.text, element.tail = (element.text or "").strip(), None
     tree.write(path, encoding="utf-8", xml_declaration=True)
 
 

@@ -47,7 +47,7 @@ def _convert(context: Any) -> list[Any]:
     """ONNX: x, weight, offset, bias or nothing, mask or nothing -> the result (B, O, h, w)."""
     op: Any = require("openvino.opset13", "openvino")
     inputs = [context.get_input(index) for index in range(context.get_input_size())]
-    present = [*(None if _is_absent(value) else value for value in inputs), None, None][:5]
+    present: list[Any] = [*(None if _is_absent(value) else value for value in inputs), None, None][:5]
     x, weight, offset, bias, mask = present
     dims = weight.get_partial_shape()
     kernel = (dims[2].get_length(), dims[3].get_length())

@@ -1,7 +1,7 @@
 """ONNX -> an OpenVINO graph that its processor plug-in computes without needless copies.
 
-Every step here keeps the function: weights get their shape once, and are there once; offsets come out of their
-convolution in the order that they are read in; and lines of pixels stay channels-last until a convolution takes them,
+Every step here keeps the function: weights get their shape once, and are there once; offsets come out of
+convolutions of their own, in the order that they are read in; and lines of pixels stay channels-last until a convolution takes them,
 which wants them so.
 
 Letters: B batch, C channels, H W size of a map, K taps of a kernel.
@@ -45,7 +45,7 @@ def tidy(model: Any) -> None:
     nodes = model.get_ordered_ops()
     for node in nodes:
         if _kind(node) == "Slice":
-            _order_offsets(node)
+            _separate_offsets(node)
     for node in nodes:
         if _kind(node) == "Transpose" and _values(node, 1) == _TO_CHANNELS_FIRST:
             _sink(node)
@@ -85,33 +85,41 @@ def _share(model: Any) -> None:
             _replace(node, first)
 
 
-def _order_offsets(node: Any) -> None:
-    """Offsets (dy, dx, dy, ...), cut from a convolution's output, become all dy and then all dx.
+def _separate_offsets(node: Any) -> None:
+    """Offsets (dy, dx, dy, ...) and a mask, cut from one convolution's output, become three convolutions.
 
-    The convolution's weights are put in that order, so that what was picked one by one is cut in one piece.
+    Each gives what is read as it is read; cutting channels out of a channels-last map takes longer than the rounding up
+    of their number to whole registers.
     """
     pickers = [port.get_node() for port in node.output(0).get_target_inputs()]
-    picked = {_picks(picker): picker for picker in pickers}
+    picked = {part: picker for picker in pickers if (part := _picks(picker)) is not None}
     add = node.input_value(0).get_node()
     if set(picked) != {0, 1} or len(pickers) != 2 or not _is_cut(node, start=0) or _kind(add) != "Add":
         return
     conv, bias = add.input_value(0).get_node(), add.input_value(1).get_node()
     count = node.get_output_shape(0)[_CHANNELS]
     others = [port.get_node() for port in add.output(0).get_target_inputs()]
-    cut_behind = all(other.get_name() == node.get_name() or _is_cut(other, start=count) for other in others)
+    others = [other for other in others if other.get_name() != node.get_name()]
     weight = conv.input_value(1).get_node() if _kind(conv) == "Convolution" else conv
-    if not cut_behind or _kind(weight) != "Constant" or _kind(bias) != "Constant":
+    if _kind(weight) != "Constant" or _kind(bias) != "Constant":
         return
-    op: Any = require("openvino.opset13", "openvino")
-    values, biases = weight.get_data(), bias.get_data()
-    if biases.shape != (1, len(values), 1, 1):
+    total = weight.get_output_shape(0)[0]
+    if list(bias.get_output_shape(0)) != [1, total, 1, 1] or not all(_is_cut(other, start=count) for other in others):
         return
-    order = np.concatenate([np.arange(0, count, 2), np.arange(1, count, 2), np.arange(count, len(values))])
-    conv.input(1).replace_source_output(op.constant(values[order]).output(0))
-    add.input(1).replace_source_output(op.constant(biases[:, order]).output(0))
     for part, picker in picked.items():
-        ends = (part * count // 2, (part + 1) * count // 2, 1, _CHANNELS)
-        _replace(picker, op.slice(add, *(op.constant(np.array([end], np.int64)) for end in ends)))
+        _replace(picker, _some_channels(conv, bias, np.arange(part, count, 2)))
+    for other in others:
+        _replace(other, _some_channels(conv, bias, np.arange(count, count + other.get_output_shape(0)[_CHANNELS])))
+
+
+def _some_channels(conv: Any, bias: Any, channels: Any) -> Any:
+    """A convolution and its bias for some of their output's channels."""
+    op: Any = require("openvino.opset13", "openvino")
+    weight = conv.input_value(1).get_node().get_data()[channels]
+    names = ("strides", "pads_begin", "pads_end", "dilations")
+    settings = [conv.get_attributes()[name] for name in names]
+    made = op.convolution(conv.input_value(0), op.constant(weight), *settings)
+    return op.add(made, op.constant(bias.get_data()[:, channels]))
 
 
 def _picks(node: Any) -> int | None:

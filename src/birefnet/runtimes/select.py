@@ -35,6 +35,7 @@ PACKED = {
     "package": Packed("birefnet.runtimes.aoti:AotiRuntime", (".pt2",)),
 }
 RUNTIMES = ("auto", "torch", *PACKED)
+EXPORTED = "model.xml"  # in a folder that was exported for OpenVINO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +146,8 @@ def _packed(model: str | Path, choices: Choices) -> Runtime | None:
 
 def _packed_file(model: str | Path, offline: bool) -> tuple[Path, ZooEntry | None] | None:
     """The file of a packed model, and its row of the zoo if it has one."""
+    if (Path(model) / EXPORTED).is_file():
+        return Path(model) / EXPORTED, None
     packed = Path(str(model)).suffix.lower() in {suffix for kind in PACKED.values() for suffix in kind.suffixes}
     if packed and Path(model).is_file():
         return Path(model), zoo.find(Path(model).name) if zoo.knows(Path(model).name) else None
