@@ -1,7 +1,7 @@
 """ONNX -> an OpenVINO graph that its processor plug-in computes without needless copies.
 
-Every step here keeps the function: weights get their shape once, and are there once; offsets come out of
-convolutions of their own, in the order that they are read in; and lines of pixels stay channels-last until a convolution takes them,
+Every step here keeps the function: weights get their shape once, and are there once; offsets come out of convolutions
+of their own, in the order that they are read in; and lines of pixels stay channels-last until a convolution takes them,
 which wants them so.
 
 Letters: B batch, C channels, H W size of a map, K taps of a kernel.
@@ -19,7 +19,8 @@ from birefnet.errors import require
 from birefnet.runtimes.openvino_deform import deform_rule
 
 _TO_CHANNELS_FIRST = [0, 3, 1, 2]
-_LAYOUTS = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "VariadicSplit")
+_SHAPES = ("Reshape", "Squeeze", "Unsqueeze")  # what they do is known from the shape of what they give
+_ORDERS = ("Transpose", "VariadicSplit")
 _SMALL = 1024  # bytes of constants that are not worth sharing
 _CHANNELS = 1  # the axis of them in maps
 
@@ -54,7 +55,11 @@ def tidy(model: Any) -> None:
 
 def _rearrange(node: Any) -> None:
     """A constant in another shape or order becomes a constant; nothing is computed here that takes more room."""
-    if _kind(node) not in _LAYOUTS or any(_kind(value.get_node()) != "Constant" for value in node.input_values()):
+    if _kind(node) not in (*_SHAPES, *_ORDERS) or _kind(node.input_value(0).get_node()) != "Constant":
+        return
+    told = [_values(node, index) for index in range(1, node.get_input_size())]
+    known = node.get_output_partial_shape(0).is_static if _kind(node) in _SHAPES else None not in told
+    if not known:
         return
     op: Any = require("openvino.opset13", "openvino")
     values = node.input_value(0).get_node().get_data()
