@@ -10,18 +10,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from birefnet.cli.export import find_weights, load, output_path, read_options
 from birefnet.cli.targets import TARGETS
 from birefnet.errors import ConfigError, WeightsError
-from birefnet.export.options import ExportOptions
-from birefnet.export.proof import Proof
-from birefnet.network import BiRefNet
-from birefnet.network.config import BiRefNetConfig
 from birefnet.pixels.prepare import InputSpec
-from birefnet.weights.checkpoint import save_model
+
+torch = pytest.importorskip("torch")
+
+from birefnet.export.options import ExportOptions  # noqa: E402
+from birefnet.export.proof import Proof  # noqa: E402
+from birefnet.network import BiRefNet  # noqa: E402
+from birefnet.network.config import BiRefNetConfig  # noqa: E402
+from birefnet.weights.checkpoint import save_model  # noqa: E402
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -14,9 +14,11 @@ import torch
 from openvino import opset13
 from PIL import Image
 
-from birefnet.errors import WeightsError
+from birefnet.errors import ConfigError, DataError, WeightsError
 from birefnet.export import openvino as export
+from birefnet.export.calibration import calibration_pictures, masks_of
 from birefnet.export.graph import example_picture, to_onnx
+from birefnet.export.openvino_int8 import CalibrationSet, quantise_within
 from birefnet.export.options import ExportOptions
 from birefnet.network import BiRefNet
 from birefnet.network.config import BiRefNetConfig
@@ -147,6 +149,45 @@ def test_weights_are_stored_in_few_bits(written: tuple[str, Path]) -> None:
             stored[kind] = stored.get(kind, 0) + node.get_byte_size()
     most = max(stored, key=lambda kind: stored[kind])
     assert most in {"fp32": ("f32",), "fp16": ("f16",), "int8wo": ("u8",), "int8": ("i8", "u8")}[precision]
+
+
+def test_eight_bits_within_a_drop(tmp_path: Path) -> None:
+    """Of a few convolutions those go back to float that cost more than is allowed."""
+    rng = np.random.default_rng(0)
+    spec = InputSpec(width=32, height=32)
+    picture = opset13.parameter([1, 3, 32, 32], np.float32)
+    x = picture
+    for width, wider in ((3, 8), (8, 8), (8, 8), (8, 8), (8, 1)):
+        weight = np.float32(rng.standard_normal((wider, width, 3, 3)) / np.sqrt(9 * width))
+        weight[0] *= 20  # one step for all of them would lose the others
+        x = opset13.relu(opset13.convolution(x, opset13.constant(weight), [1, 1], [1, 1], [1, 1], [1, 1]))
+    model = openvino.Model([opset13.subtract(x, np.float32(1))], [picture])
+    files = []
+    for part in ("im", "gt"):
+        (tmp_path / part).mkdir()
+    for number in range(3):
+        files.append(tmp_path / "im" / f"{number}.png")
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(files[-1])
+        (prepared,) = calibration_pictures(files[-1:], spec)
+        mask = alpha(openvino.compile_model(model, "CPU")(prepared)[0])[0, 0]
+        Image.fromarray(np.uint8(np.round(255 * mask))).save(tmp_path / "gt" / f"{number}.png")
+    masks = masks_of(files, tmp_path)
+    assert [mask.parent.name for mask in masks] == ["gt"] * 3
+    pictures = CalibrationSet(files, spec)
+    layers = {
+        drop: sum(node.get_type_name() == "FakeQuantize" for node in within.get_ordered_ops())
+        for drop, within in ((drop, quantise_within(model, pictures, masks, drop)) for drop in (1e-5, 0.5))
+    }
+    assert layers[1e-5] < layers[0.5]
+
+
+def test_a_drop_needs_masks(network: BiRefNet, pictures: Path, tmp_path: Path) -> None:
+    options = ExportOptions(size=(96, 64), precision="int8", pictures=pictures, max_drop=0.01)
+    with pytest.raises(DataError, match="4 pictures have none"):
+        export.export_openvino(network, tmp_path / "net.xml", SPEC, options)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ConfigError, match="belongs to int8"):
+        ExportOptions(max_drop=0.01)
 
 
 @pytest.mark.slow

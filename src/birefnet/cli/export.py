@@ -56,6 +56,16 @@ Calibration = Annotated[
     Path | None,
     typer.Option("--calibration", metavar="FOLDER", help="For int8: some dozens of typical pictures."),
 ]
+MaxDrop = Annotated[
+    float | None,
+    typer.Option(
+        "--max-drop",
+        metavar="MAE",
+        help="For int8 of OpenVINO: keep in float what raises the mean absolute error on the calibration pictures, "
+        "which then need masks (im/ and gt/), by more than this, such as 0.003.",
+        show_default=False,
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never download.")]
 Json = Annotated[bool, typer.Option("--json", help="Print a report for programs on stdout.")]
@@ -70,6 +80,7 @@ def export(
     precision: PrecisionText = "fp32",
     deform: DeformText = "native",
     calibration: Calibration = None,
+    max_drop: MaxDrop = None,
     overwrite: Overwrite = False,
     offline: Offline = False,
     report: Json = False,
@@ -88,7 +99,7 @@ def export(
     start = time.perf_counter()
     target = find_target(to, precision)
     require("torch", "export")
-    options = read_options(size, batch, precision, deform, calibration)
+    options = replace(read_options(size, batch, precision, deform, calibration), max_drop=max_drop)
     weights = find_weights(model)
     path = output_path(output, weights, to, precision, overwrite=overwrite)
     network, spec, source = load(weights, offline=offline)

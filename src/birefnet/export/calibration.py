@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from birefnet.data.pairs import PICTURE_SUFFIXES, find_sets
+from birefnet.data.pairs import PICTURE_SUFFIXES, find_sets, match_pairs, some
 from birefnet.errors import DataError
 from birefnet.pixels.picture import read_picture
 from birefnet.pixels.prepare import InputSpec, prepare
@@ -32,6 +32,22 @@ def find_calibration(folder: Path, most: int = MOST_PICTURES) -> list[Path]:
     if len(found) <= most:
         return found
     return [found[index] for index in np.linspace(0, len(found) - 1, most).round().astype(int)]
+
+
+def masks_of(pictures: list[Path], folder: Path) -> list[Path]:
+    """The mask of each picture that `find_calibration` took from `folder`.
+
+    Raises:
+        DataError: if some have none: only sets (`im` and `gt`) do.
+    """
+    masks = {pair.picture: pair.mask for home in find_sets(folder) for pair in match_pairs(home).pairs}
+    missing = [f"`{path.name}`" for path in pictures if path not in masks]
+    if missing:
+        raise DataError(
+            f"Without masks nothing tells what 8 bits cost; {len(missing)} pictures have none in a `gt` beside their "
+            f"`im`: {some(missing)}"
+        )
+    return [masks[path] for path in pictures]
 
 
 def calibration_pictures(files: list[Path], spec: InputSpec) -> Iterator[NDArray[np.float32]]:

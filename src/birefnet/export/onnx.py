@@ -80,6 +80,10 @@ def export_onnx(
     options = options or ExportOptions(size=(spec.width, spec.height))
     if options.size is not None:
         spec = replace(spec, width=options.size[0], height=options.size[1])
+    if options.max_drop is not None:
+        raise ConfigError(
+            "Only OpenVINO files are quantised within a `--max-drop`; add `--to openvino`, or leave it out"
+        )
     _check_size(network, options.precision)
     calibration = _calibration(options)
     options.report("building the graph")

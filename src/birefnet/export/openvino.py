@@ -14,10 +14,10 @@ from typing import Any
 from xml.etree import ElementTree
 
 from birefnet.errors import require
-from birefnet.export.calibration import find_calibration
+from birefnet.export.calibration import find_calibration, masks_of
 from birefnet.export.graph import to_onnx
 from birefnet.export.onnx import prove
-from birefnet.export.openvino_int8 import CalibrationSet, compress_weights, quantise, store_half
+from birefnet.export.openvino_int8 import CalibrationSet, compress_weights, quantise, quantise_within, store_half
 from birefnet.export.options import ExportOptions, Precision
 from birefnet.export.proof import Proof, beside
 from birefnet.network import BiRefNet
@@ -133,8 +133,13 @@ def _in_precision(model: Any, spec: InputSpec, options: ExportOptions, calibrati
         options.report("storing the weights in 8 bits")
         model = compress_weights(model)
     elif options.precision == "int8":
-        options.report(f"quantising with {len(calibration)} pictures")
-        model = quantise(model, CalibrationSet(calibration, spec, options.batch or 1))
+        pictures = CalibrationSet(calibration, spec, options.batch or 1)
+        if options.max_drop is None or options.pictures is None:
+            options.report(f"quantising with {len(calibration)} pictures")
+            model = quantise(model, pictures)
+        else:
+            options.report(f"quantising with {len(calibration)} pictures and their masks, which runs it many times")
+            model = quantise_within(model, pictures, masks_of(calibration, options.pictures), options.max_drop)
     if options.precision != "fp32":
         store_half(model)
     return model

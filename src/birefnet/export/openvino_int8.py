@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from birefnet.errors import require
 from birefnet.export.calibration import calibration_pictures
+from birefnet.pixels.picture import read_picture
 from birefnet.pixels.prepare import InputSpec
 from birefnet.runtimes.openvino_deform import SAMPLES
 
@@ -61,6 +62,50 @@ def quantise(model: Any, pictures: CalibrationSet) -> Any:
             model_type=nncf.ModelType.TRANSFORMER,  # sums and gates stay in float: better for every backbone here
             ignored_scope=nncf.IgnoredScope(names=last_layers(model), patterns=[f"{SAMPLES}.*"], validate=False),
         )
+
+
+def quantise_within(model: Any, pictures: CalibrationSet, masks: list[Path], max_drop: float) -> Any:
+    """`quantise`, and then, one after another, back to float whatever costs most, until the rest costs little enough.
+
+    Args:
+        model: left as it is; float32.
+        pictures: what the ranges of the activations are found on, and what both are judged by.
+        masks: one for each of `pictures`.
+        max_drop: how much the mean absolute error of the alpha, in [0, 1], may rise.
+    """
+    nncf: Any = require("nncf", "int8")
+    examples = [(picture, _read_mask(mask, pictures.spec)) for picture, mask in zip(pictures, masks, strict=True)]
+    with _silent():
+        return nncf.quantize_with_accuracy_control(
+            model,
+            nncf.Dataset(pictures),
+            nncf.Dataset(examples),
+            _closeness,
+            max_drop=max_drop,
+            drop_type=nncf.DropType.ABSOLUTE,
+            subset_size=len(pictures),
+            fast_bias_correction=True,
+            model_type=nncf.ModelType.TRANSFORMER,
+            ignored_scope=nncf.IgnoredScope(names=last_layers(model), patterns=[f"{SAMPLES}.*"], validate=False),
+        )
+
+
+def _closeness(model: Any, examples: Iterable[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> tuple[float, Any]:
+    """1 - the mean absolute error of a compiled model's alpha, over all examples, and of each."""
+    found = []
+    for picture, mask in examples:
+        logits = np.asarray(model(picture)[0], np.float64)
+        found.append(1 - float(np.abs(1 / (1 + np.exp(-logits)) - mask).mean()))
+    return float(np.mean(found)), found
+
+
+def _read_mask(path: Path, spec: InputSpec) -> NDArray[np.float32]:
+    """(1, 1, spec.height, spec.width) in [0, 1]."""
+    from PIL import Image
+
+    grey = Image.fromarray(read_picture(path).rgb[..., 0])
+    scaled = grey.resize((spec.width, spec.height), Image.Resampling.BILINEAR)
+    return np.asarray(scaled, np.float32)[None, None] / np.float32(255)
 
 
 def compress_weights(model: Any) -> Any:

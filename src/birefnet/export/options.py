@@ -28,6 +28,9 @@ class ExportOptions:
             which needs pictures to calibrate with; int8wo, the weights only.
         deform: deformable convolutions as the format's own operator, or made of common ones.
         pictures: a folder of pictures, without which there is no int8.
+        max_drop: how much worse, as mean absolute error of the alpha in [0, 1], int8 may be on these pictures, whose
+            masks lie beside them (`im` and `gt`); layers that cost more stay in float. None leaves it at the usual
+            choice of layers.
         report: called with a sentence whenever a long step begins; for progress on a screen.
 
     Raises:
@@ -39,6 +42,7 @@ class ExportOptions:
     precision: Precision = "fp32"
     deform: Deform = "native"
     pictures: Path | None = None
+    max_drop: float | None = None
     report: Callable[[str], None] = _say_nothing
 
     def __post_init__(self) -> None:
@@ -48,6 +52,10 @@ class ExportOptions:
                 raise ConfigError(f"`{name}` is {value!r}; choose one of {', '.join(choices)}")
         if self.batch is not None and self.batch < 1:
             raise ConfigError(f"`batch` is {self.batch}; it must be 1 or more, or dynamic")
+        if self.max_drop is not None and (self.precision != "int8" or not 0 < self.max_drop < 1):
+            raise ConfigError(
+                f"`max_drop` is {self.max_drop} for {self.precision}; it belongs to int8, between 0 and 1"
+            )
         if self.precision == "int8" and self.pictures is None:
             raise ConfigError(
                 "int8 needs pictures to calibrate with: name a folder of typical ones (`--calibration FOLDER`), "
