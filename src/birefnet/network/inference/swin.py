@@ -203,7 +203,7 @@ def _plan(
     batch: int, height: int, width: int, window: int, shift: int, per_block: int, dtype: torch.dtype
 ) -> Iterator[Windows]:
     """All windows of a batch of maps, `per_block` at a time; those that need no mask keep to themselves."""
-    rows, regions = _windows(height, width, window, shift)  # (windows, N) each
+    rows, regions = windows_of(height, width, window, shift)  # (windows, N) each
     mixed = (regions != regions[:, :1]).any(dim=1)
     for picture in range(batch):
         for chosen in (~mixed, mixed):
@@ -220,7 +220,7 @@ def _plan(
                     )
 
 
-def _windows(height: int, width: int, window: int, shift: int) -> tuple[Tensor, Tensor]:
+def windows_of(height: int, width: int, window: int, shift: int) -> tuple[Tensor, Tensor]:
     """For the windows of one map, row by row, (windows, N) each: their tokens, -1 for padding, and their regions."""
     (down, vertical), (right, horizontal) = (_along(length, window, shift) for length in (height, width))
     tokens = torch.where((down[:, None] < 0) | (right < 0), -1, down[:, None] * width + right)
