@@ -6,10 +6,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from tests.export.test_decompose import Case, make_model
 
 from birefnet.export.browser_deform import parts_of, split_deformable_convs
 from birefnet.export.deform_node import Deform, read_deform
+from tests.export.test_decompose import Case, make_model
 
 SAMPLE = 4  # bytes
 

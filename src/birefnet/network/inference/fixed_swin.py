@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from birefnet.network.backbones.base import Backbone, Groups, Maps
-from birefnet.network.backbones.swin import Mlp, PatchMerging, Swin, SwinBlock, SwinStage, WindowAttention
+from birefnet.network.backbones.swin import Mlp, Swin, SwinBlock, SwinStage, WindowAttention
 from birefnet.network.inference.swin import windows_of
 
 Two = tuple[int, int]
@@ -79,7 +79,7 @@ class _Stage(nn.Module):
 
     def __init__(self, stage: SwinStage, sizes: Sequence[Two], part_bytes: int) -> None:
         super().__init__()
-        attention = cast(WindowAttention, cast(SwinBlock, stage.blocks[0]).attn)
+        attention = cast(SwinBlock, stage.blocks[0]).attn
         self.plans = nn.ModuleDict()
         for size in dict.fromkeys(sizes):
             for shift in (0, stage.window // 2):
@@ -96,7 +96,7 @@ class _Stage(nn.Module):
             plan = cast(_KeptPlan, self.plans[_key((height, width), cast(_Block, block).shift)])
             table = block(table, plan.plan())
         x = table.reshape(1, height, width, channels)
-        return x, x if self.downsample is None else cast(PatchMerging, self.downsample)(x)
+        return x, x if self.downsample is None else self.downsample(x)
 
 
 class _Block(nn.Module):
@@ -111,7 +111,8 @@ class _Block(nn.Module):
 
     def forward(self, table: Tensor, plan: Plan) -> Tensor:
         table = table + self.attention(self.norm1(table), plan)
-        return table + self.mlp(self.norm2(table))
+        y: Tensor = table + self.mlp(self.norm2(table))
+        return y
 
 
 class _MlpByParts(nn.Module):
@@ -127,7 +128,7 @@ class _MlpByParts(nn.Module):
         if parts == 1:
             return cast(Tensor, self.mlp(x))
         step = -(-x.shape[0] // parts)
-        return torch.cat([self.mlp(some) for some in x.split(step)])
+        return torch.cat([self.mlp(some) for some in torch.split(x, step)])
 
 
 class _Attention(nn.Module):
@@ -139,8 +140,8 @@ class _Attention(nn.Module):
         super().__init__()
         self.heads = attention.heads
         width = attention.qkv.in_features
-        weights = attention.qkv.weight.detach().split(width)
-        biases = attention.qkv.bias.detach().split(width)
+        weights = torch.split(attention.qkv.weight.detach(), width)
+        biases = torch.split(attention.qkv.bias.detach(), width)
         scale = (width // self.heads) ** -0.5  # of the scores, part of the queries from the start
         self.q, self.k, self.v = (
             _linear(weight * factor, bias * factor)
