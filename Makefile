@@ -3,6 +3,7 @@
 #   make demo         cut out the sample photos with the core install only; says where the results are
 #   make test         the tests, without the slow ones
 #   make test-slow    the slow ones
+#   make test-browser the tests that drive Chromium and Node.js, which must be there
 #   make test-core    every module of the core with the core install only: nothing optional is needed by accident
 #   make test-lowest  the core's tests with the lowest versions that pyproject.toml allows
 #   make lint         ruff and mypy
@@ -17,7 +18,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.14 /
 PIP := -m pip --disable-pip-version-check install --quiet
 SOURCES := pyproject.toml constraints.txt src/birefnet/__init__.py
 
-.PHONY: demo test test-slow test-core test-lowest lint format pictures clean
+.PHONY: demo test test-slow test-browser test-core test-lowest lint format pictures clean
 
 demo: .venv-demo/ready
 	.venv-demo/bin/birefnet remove examples/photos -o demo --overwrite
@@ -34,7 +35,10 @@ test: .venv/ready
 
 test-slow: .venv/ready
 	.venv/bin/python -m pytest -q -m slow tests/training
-	.venv/bin/python -m pytest -q -m slow --ignore=tests/training
+	.venv/bin/python -m pytest -q -m "slow and not browser" --ignore=tests/training
+
+test-browser: .venv/ready tests/web/node_modules/ready
+	.venv/bin/python -m pytest -q -m browser
 
 test-core: .venv-core/ready
 	.venv-core/bin/python tests/core_import.py
@@ -57,7 +61,7 @@ pictures: .venv/ready
 	.venv/bin/python examples/make_pictures.py -o docs/pictures
 
 clean:
-	rm -rf .venv .venv-demo .venv-core .venv-lowest demo build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-demo .venv-core .venv-lowest tests/web/node_modules demo build dist .pytest_cache .mypy_cache .ruff_cache
 	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Environments. An unpinned torch can bring several GB of GPU libraries: everything goes through the constraints.
@@ -67,6 +71,11 @@ clean:
 	.venv/bin/python $(PIP) -c constraints.txt -e '.[all,dev]'
 # What our metrics are compared with. Its own bounds ask for older numpy and OpenCV than ours; it runs with both.
 	.venv/bin/python $(PIP) --no-deps pysodmetrics==1.6.2
+	@touch $@
+
+# No scripts: what some packages fetch when they are installed is for GPUs.
+tests/web/node_modules/ready: tests/web/package-lock.json
+	npm ci --ignore-scripts --no-audit --no-fund --prefix tests/web
 	@touch $@
 
 .venv-demo/ready: $(SOURCES) $(shell find src -name '*.py' -o -name '*.onnx' -o -name '*.safetensors')

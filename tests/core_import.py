@@ -19,6 +19,7 @@ OPTIONAL = (
     *("torch", "torchvision", "yaml", "accelerate", "tensorboard", "peft", "cv2", "matplotlib", "scipy"),
     *("onnx", "onnxscript", "pillow_heif", "openvino", "nncf", "gguf"),
     *("pymatting", "numba", "tensorrt", "triton"),
+    *("fastapi", "starlette", "pydantic", "uvicorn", "prometheus_client", "httpx"),
 )
 # What is made of torch; everything else must do without.
 NEEDS_TORCH = (
@@ -32,6 +33,15 @@ NEEDS_TORCH = (
     "birefnet.weights.fit",
     "birefnet.weights.infer",
     "birefnet.weights.reading",
+)
+
+# The server itself; the page, and writing it as a site, do without.
+NEEDS_SERVE = tuple(
+    f"birefnet.serving.{name}"
+    for name in (
+        *("addresses", "app", "bodies", "describe", "fal", "fetch", "guard", "line", "metrics", "page", "pool"),
+        *("refusal", "rembg", "run", "schemas", "service", "v1", "work"),
+    )
 )
 
 
@@ -48,7 +58,7 @@ class Blocker(MetaPathFinder):
 
 def is_core(name: str) -> bool:
     """Whether a module must work with the core install."""
-    return not any(name == home or name.startswith(home + ".") for home in NEEDS_TORCH)
+    return not any(name == home or name.startswith(home + ".") for home in (*NEEDS_TORCH, *NEEDS_SERVE))
 
 
 def core_modules() -> list[str]:

@@ -29,9 +29,10 @@ ARROWS = {
     "export": {"errors", "pixels", "network", "weights", "data", "runtimes"},
     "benchmarking": {"errors", "pixels", "network", "weights", "runtimes", "export"},
     "remover": {"errors", "pixels", "runtimes", "weights"},
+    "serving": {"errors", "pixels", "runtimes", "weights", "remover"},
     "cli": {
         *("errors", "pixels", "network", "weights", "runtimes", "data", "evaluation", "training", "export", "remover"),
-        "benchmarking",
+        *("benchmarking", "serving"),
     },
     "__main__": {"cli"},
 }
@@ -49,9 +50,12 @@ LIBRARIES = {
     "export": {"numpy"},
     "benchmarking": {"numpy"},
     "remover": {"numpy", "PIL"},
+    "serving": {"numpy", "PIL"},
     "cli": {"typer", "tqdm"},
     "__main__": set(),
 }
+# what the modules of the server itself are made of
+SERVER = {"fastapi", "starlette", "pydantic", "uvicorn", "prometheus_client"}
 
 
 def modules() -> Iterator[tuple[str, str, ast.Module]]:
@@ -120,7 +124,7 @@ def test_libraries_are_imported_where_they_are_allowed_or_used() -> None:
     for room, path, tree in modules():
         allowed = {"birefnet", *LIBRARIES[room]}
         if not is_core(dotted(path)):
-            allowed.add("torch")
+            allowed |= SERVER if room == "serving" else {"torch"}
         for node in at_import(tree):
             for name in imported(node):
                 top = name.partition(".")[0]
@@ -229,6 +233,7 @@ def test_importing_does_nothing(with_torch: bool) -> None:
     if with_torch:
         pytest.importorskip("torch")
         pytest.importorskip("yaml")
+        pytest.importorskip("fastapi")
         more = [name for name in (dotted(path) for _, path, _ in modules()) if not is_core(name)]
     code = WATCHED.format(tests=str(Path(__file__).parent), with_torch=with_torch, more=more)
     result = python(code)

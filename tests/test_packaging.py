@@ -62,7 +62,7 @@ def test_doctor_knows_every_extra(project: dict[str, Any]) -> None:
         return found
 
     assert {name: set(found) for name, found in EXTRAS.items()} == {name: parts(name) for name in EXTRAS}
-    assert set(extras) == {*EXTRAS, "all", "test", "dev"}
+    assert set(extras) == {*EXTRAS, "all", "test", "clients", "dev"}
     assert parts("all") == set().union(*map(parts, EXTRAS))
 
 

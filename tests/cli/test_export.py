@@ -124,7 +124,7 @@ def test_a_mismatch_is_a_failure(birefnet: Run, writer: Writer, weights: Path) -
     [
         (
             ("--to", "onyx"),
-            "There is no format `onyx`; known: onnx, openvino, tensorrt, torch, gguf; did you mean onnx?",
+            "There is no format `onyx`; known: onnx, openvino, tensorrt, torch, web, gguf; did you mean onnx?",
         ),
         (("--to", "gguf", "--precision", "int8"), "gguf has no precision `int8`; choose one of fp32, fp16"),
         (("--precision", "fp8"), "onnx has no precision `fp8`; choose one of fp32, fp16, int8, int8wo"),

@@ -20,6 +20,7 @@ EXTRAS = {
     "int8": ("torch", "onnx", "onnxscript", "openvino", "nncf"),
     "gguf": ("torch", "gguf"),
     "matting": ("pymatting",),
+    "serve": ("fastapi", "prometheus-client", "python-multipart", "starlette", "uvicorn"),
 }
 
 

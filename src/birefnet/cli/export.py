@@ -93,6 +93,7 @@ def export(
     birefnet export lite --size dynamic --batch dynamic  any size, any number of pictures
     birefnet export lite --deform decomposed             for runtimes without deformable convolution
     birefnet export runs/mine --precision int8 --calibration photos/
+    birefnet export lite --to web --size 512 -o lite-web a folder for browsers
 
     Exit codes: 0 done, 1 what was written differs and was deleted, 2 wrong use, 130 interrupted.
     """
@@ -160,7 +161,7 @@ def find_weights(model: str) -> str | Path:
     Raises:
         ConfigError: if it is a file that was exported already.
     """
-    if Path(model).suffix.lower() in (row.suffix for row in TARGETS.values()):
+    if Path(model).suffix.lower() in {row.suffix for row in TARGETS.values()} - {""}:
         raise ConfigError(
             f"`{model}` is an exported file already; name the weights it was made of: a model's name, "
             "a .safetensors or .pth file, or a run's folder"
@@ -208,11 +209,11 @@ def output_path(output: Path | None, model: str | Path, to: str, precision: str,
     """
     suffix = TARGETS[to].suffix
     ending = "" if precision == "fp32" else f"-{precision}"
-    name = f"{_label(model).replace('/', '-')}{ending}{suffix}"
+    name = f"{_label(model).replace('/', '-')}{ending}{suffix or f'-{to}'}"
     path = Path(name) if output is None else output
-    if path.is_dir():
+    if suffix and path.is_dir():
         path = path / name
-    if path.suffix.lower() != suffix and (path.suffix or not TARGETS[to].second):
+    if suffix and path.suffix.lower() != suffix and (path.suffix or not TARGETS[to].second):
         raise ConfigError(f"`{path}` is to be a file of {to}, so its name should end in {suffix}")
     if path.exists() and not overwrite:
         raise ConfigError(f"`{path}` exists already.\nhint: choose another -o, or --overwrite")

@@ -36,6 +36,8 @@ COMMANDS = (
     Command("evaluate", "birefnet.cli.evaluate:evaluate", "Judge predictions or a model by true masks."),
     Command("compare", "birefnet.cli.compare:compare", "Name the best of several checkpoints or predictions."),
     Command("export", "birefnet.cli.export:export", "Pack a model for ONNX Runtime, OpenVINO, TensorRT and others."),
+    Command("serve", "birefnet.cli.serve:serve", "Answer over HTTP, with a page for people."),
+    Command("site", "birefnet.cli.site:site", "Write the page as files that any web host serves."),
     Command("benchmark", "birefnet.cli.benchmark:benchmark", "Time a model in every runtime of this machine."),
     Command("doctor", "birefnet.cli.doctor:doctor", "Show versions, devices, extras, and what would be used."),
 )

@@ -17,7 +17,7 @@ class Target(NamedTuple):
     """One row of the table: a format, who writes it, and what can be asked of it."""
 
     home: str  # module:function
-    suffix: str
+    suffix: str  # "" for a folder
     precisions: tuple[str, ...]
     help: str
     second: str = ""  # suffix of a file that is written beside it; a name without suffix is a folder for both
@@ -45,6 +45,12 @@ TARGETS = {
         ".pt2",
         ("fp32", "fp16"),
         "a compiled package that PyTorch runs without our code",
+    ),
+    "web": Target(
+        "birefnet.export.web:export_web",
+        "",
+        ("fp32", "fp16", "int8wo"),
+        "a folder for browsers: our page, or transformers.js",
     ),
     "gguf": Target("birefnet.export.gguf:export_gguf", ".gguf", ("fp32", "fp16"), "vision.cpp"),
 }

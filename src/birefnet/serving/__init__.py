@@ -1,0 +1,1 @@
+"""What others may call over HTTP: the page in the browser, and the server."""

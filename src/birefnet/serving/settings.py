@@ -1,0 +1,126 @@
+"""What whoever runs the server decides, checked before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from birefnet.errors import ConfigError
+from birefnet.weights import zoo
+
+MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Settings of the server.
+
+    Attributes:
+        models: what may be asked for: name -> what is loaded for it (a name of the zoo or a file). The first is the
+            default. Nothing else is loaded or fetched, whatever a request says.
+        devices: where they run; each gets a copy of every loaded model, and computes one picture at a time.
+        runtime, dtype, threads, offline: as for `Remover`.
+        memory_limit: bytes of memory above which models not in use are put away, the longest unused first; None for no
+            limit. The one asked for is always loaded.
+        max_models: how many are loaded at most; None for no limit.
+        queue: how many requests are under way at most, those being received and computed included; more get 429.
+        deadline: seconds from a request's beginning to its answer, at most.
+        upload_seconds: seconds for receiving a request, at most.
+        grace: seconds for finishing what was accepted, when the server is told to stop.
+        api_key: what a request must bring; None for nothing.
+        origins: whose pages may call from a browser (CORS); none by default. Our own page needs none.
+        max_bytes: of an uploaded or fetched picture.
+        max_pixels: of a picture; the pictures being computed have no more together.
+        fetch_urls: whether the server fetches pictures by address; then from public addresses only.
+        result_seconds, result_count, result_bytes: how long results that are fetched by address are kept, and how
+            much of them.
+
+    Raises:
+        ConfigError: for a value that cannot be meant.
+    """
+
+    models: Mapping[str, str] = field(default_factory=lambda: {"nano": "nano"})
+    devices: tuple[str, ...] = ("auto",)
+    runtime: str = "auto"
+    dtype: str = "auto"
+    threads: int | None = None
+    offline: bool = False
+    memory_limit: int | None = None
+    max_models: int | None = None
+    queue: int = 64
+    deadline: float = 60.0
+    upload_seconds: float = 30.0
+    grace: float = 60.0
+    api_key: str | None = field(default=None, repr=False)
+    origins: tuple[str, ...] = ()
+    max_bytes: int = 32 * MEGABYTE
+    max_pixels: int = 50_000_000
+    fetch_urls: bool = False
+    result_seconds: float = 600.0
+    result_count: int = 200
+    result_bytes: int = 256 * MEGABYTE
+
+    def __post_init__(self) -> None:
+        if not self.models or not self.devices:
+            raise ConfigError("A server needs a model and a device.")
+        for name in ("queue", "max_bytes", "max_pixels", "result_count", "result_bytes"):
+            _check_positive(name, getattr(self, name))
+        for name in ("deadline", "upload_seconds", "grace", "result_seconds"):
+            _check_positive(name, getattr(self, name))
+        for name in ("memory_limit", "max_models", "threads"):
+            if getattr(self, name) is not None:
+                _check_positive(name, getattr(self, name))
+        if self.api_key is not None and (len(self.api_key) < 8 or not self.api_key.isascii()):
+            raise ConfigError("An API key is at least 8 ASCII characters; make one with: openssl rand -hex 24")
+
+    @property
+    def default_model(self) -> str:
+        return next(iter(self.models))
+
+
+def parse_models(names: list[str]) -> dict[str, str]:
+    """["nano", "mine=cut.onnx"] -> {"nano": "nano", "mine": "cut.onnx"}; "all" stands for every name of the zoo.
+
+    Raises:
+        ConfigError: for a name given twice, or a file without a name.
+        UnknownModel: for a name that is not in the zoo.
+    """
+    models: dict[str, str] = {}
+    for text in names:
+        name, given, source = text.partition("=")
+        if text == "all":
+            models |= {entry: entry for entry in zoo.ZOO if entry not in models}
+            continue
+        if not given:
+            name, source = zoo.find(text).name, text
+        if not name or not source or set(name) & set("/\\\0"):
+            raise ConfigError(f"`{text}` is no model: wanted a name of the zoo, or NAME=FILE for a file of your own.")
+        if models.get(name, source) != source:
+            raise ConfigError(f"The name `{name}` is given to two models, `{models[name]}` and `{source}`.")
+        models[name] = source
+    return models
+
+
+def parse_bytes(text: str) -> int:
+    """ "500MB", "2GB", "1.5 GiB" or a number of bytes -> bytes.
+
+    Raises:
+        ConfigError: if it is none of these.
+    """
+    units = {"": 1, "B": 1}
+    for power, letter in enumerate("KMGT", start=1):
+        units |= {letter: 1000**power, f"{letter}B": 1000**power, f"{letter}IB": 1024**power}
+    number = text.strip().upper().rstrip("KMGTIB ")
+    unit = text.strip().upper()[len(number) :].strip()
+    try:
+        size = int(float(number) * units[unit])
+    except (ValueError, KeyError, OverflowError):
+        size = 0
+    if size <= 0:
+        raise ConfigError(f"`{text}` is no amount of memory; wanted for example 500MB or 2GB.")
+    return size
+
+
+def _check_positive(name: str, value: float) -> None:
+    if not value > 0:
+        raise ConfigError(f"`{name}` must be more than 0, got {value}.")

@@ -1,0 +1,42 @@
+"""Files that are a picture and something else too, or cost far more than they weigh: refused before they are decoded.
+
+What the server sends is always encoded anew, so nothing foreign passes through it. But whoever uploads such a file has
+no picture in mind, and other programs behind this one may be less careful.
+"""
+
+from __future__ import annotations
+
+import re
+
+_ARCHIVE_END = b"PK\x05\x06"
+_ARCHIVE_TAIL = 22 + 65_535  # its last record, and the longest comment behind it
+_HEAD = 1024  # browsers guess a file's type from less
+_PAGE = re.compile(rb"<(?:!doctype\s+html|html[\s>]|script[\s>]|svg[\s>]|iframe[\s>]|\?php)", re.IGNORECASE)
+_SCRIPT_SIZES = re.compile(rb"GIF8[79]a(?:/[*/]|=[ -~])")  # a GIF's width and height that are JavaScript
+MAX_SCANS = 200  # of a progressive JPEG; cameras and tools write about ten, and each goes over the whole picture
+
+
+def why_refused(data: bytes) -> str | None:
+    """What is wrong with the file of a picture, as the end of "The picture ..."; None if nothing is."""
+    head = data[:_HEAD]
+    if _is_archive(data):
+        return "is also a ZIP archive"
+    if b"%PDF-" in head:
+        return "is also a PDF document"
+    if _PAGE.search(head):
+        return "is also a web page or a script"
+    if _SCRIPT_SIZES.match(head):
+        return "is also a script"
+    if data.startswith(b"\xff\xd8") and data.count(b"\xff\xda") > MAX_SCANS:
+        return f"is a JPEG of more than {MAX_SCANS} scans, which takes very long to decode"
+    return None
+
+
+def _is_archive(data: bytes) -> bool:
+    """Whether programs that unpack archives, which look at a file's end, would take it for one."""
+    tail = data[-_ARCHIVE_TAIL:]
+    found = tail.rfind(_ARCHIVE_END)
+    if found < 0 or len(tail) - found < 22:
+        return False
+    comment = int.from_bytes(tail[found + 20 : found + 22], "little")
+    return len(tail) - found - 22 == comment

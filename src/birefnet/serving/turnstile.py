@@ -1,0 +1,73 @@
+"""Who may compute now: a device for one at a time, and memory for so many pixels, in order of arrival."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+
+class _Order:
+    """Waiting in order of arrival."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self._waiting: deque[object] = deque()
+
+    def wait(self, possible: Callable[[], bool]) -> None:
+        """Return when it is our turn and `possible` says so; the condition is held."""
+        me = object()
+        self._waiting.append(me)
+        try:
+            self.changed.wait_for(lambda: self._waiting[0] is me and possible())
+        finally:
+            self._waiting.remove(me)
+            self.changed.notify_all()
+
+
+class Turnstile:
+    """Lets one caller at a time to each device."""
+
+    def __init__(self, devices: Sequence[str]) -> None:
+        self._order = _Order()
+        self._free = deque(devices)
+
+    @contextmanager
+    def device(self) -> Iterator[str]:
+        """A device of one's own for as long as the context lasts."""
+        with self._order.changed:
+            self._order.wait(lambda: bool(self._free))
+            device = self._free.popleft()
+        try:
+            yield device
+        finally:
+            with self._order.changed:
+                self._free.append(device)
+                self._order.changed.notify_all()
+
+
+class Budget:
+    """So much of something in all; what wants more than there is in all waits until it has everything.
+
+    Args:
+        total: how much there is.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._order = _Order()
+        self._total = self._left = total
+
+    @contextmanager
+    def take(self, amount: int) -> Iterator[None]:
+        """Hold `amount` for as long as the context lasts."""
+        amount = min(amount, self._total)
+        with self._order.changed:
+            self._order.wait(lambda: self._left >= amount)
+            self._left -= amount
+        try:
+            yield
+        finally:
+            with self._order.changed:
+                self._left += amount
+                self._order.changed.notify_all()

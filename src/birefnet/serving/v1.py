@@ -1,0 +1,198 @@
+"""Our own API: `/v1/remove` and `/v1/models`."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
+
+from fastapi import APIRouter, Request, Response
+from starlette.responses import JSONResponse
+
+from birefnet.errors import ConfigError
+from birefnet.pixels.compose import parse_colour
+from birefnet.pixels.foreground import check_method
+from birefnet.remover import Background, Cutout
+from birefnet.runtimes.select import Size, check_size
+from birefnet.serving.bodies import FORM, Body, read_body
+from birefnet.serving.describe import problems
+from birefnet.serving.refusal import Refusal
+from birefnet.serving.schemas import (
+    Limits,
+    ModelList,
+    ModelRow,
+    RemoveAnswer,
+    RemoveOptions,
+    form_schema,
+    query_parameters,
+)
+from birefnet.serving.service import Service, parse
+from birefnet.serving.ticket import Ticket
+from birefnet.serving.work import TYPES, Order, backdrop, encode, opaque
+from birefnet.weights import zoo
+
+FOREGROUND = "X-Has-Foreground"  # of every answer that is a picture: whether a subject was found
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+
+
+class Wish(NamedTuple):
+    """What is to be made of a cut-out."""
+
+    output: str  # "cutout", "mask" or "json"
+    format: str
+    quality: int
+    background: Background | None  # a colour, or "blur"
+    backdrop: bytes | None  # a picture's file
+
+
+def router(service: Service) -> APIRouter:
+    """The routes."""
+    routes = APIRouter(prefix="/v1", tags=["pictures"], dependencies=service.guards())
+
+    @routes.post(
+        "/remove",
+        summary="Cut the subject out of a picture",
+        description="The picture is the form's file `image`, or the whole body. Options are fields of the form or of "
+        f"the address. The header `{FOREGROUND}` tells whether a subject was found.",
+        response_class=Response,
+        responses={200: _made(), **problems(400, 401, 408, 413, 415, 422, 429, 500, 503, 504)},
+        openapi_extra={"parameters": query_parameters(RemoveOptions), "requestBody": _request_body()},
+    )
+    async def remove(request: Request) -> Response:
+        with service.line.place() as place:
+            body = await place.receive(read_body(request, files=("image", "background"), raw="image"))
+            options = parse(RemoveOptions, body.texts)
+            order, wish = _order(service, options, body), _wish(options, body)
+            make = _maker(order, wish, place.ticket, service.settings.max_pixels)
+            return await service.cut(request, place, order, make)
+
+    @routes.get(
+        "/models",
+        summary="What may be asked for",
+        response_model=ModelList,
+        responses=problems(401, 500),
+    )
+    async def models() -> ModelList:
+        settings = service.settings
+        loaded = service.models.loaded
+        rows = [_row(name, name == settings.default_model, name in loaded) for name in settings.models]
+        limits = Limits(
+            bytes=settings.max_bytes,
+            pixels=settings.max_pixels,
+            seconds=settings.deadline,
+            fetches_urls=settings.fetch_urls,
+        )
+        return ModelList(models=rows, limits=limits)
+
+    return routes
+
+
+def _order(service: Service, options: RemoveOptions, body: Body) -> Order:
+    if "image" not in body.files:
+        raise Refusal(422, "The form has no file `image`.", field="image")
+    if options.refine_method:
+        check_method(options.refine_method)
+    size = to_size(options.size)
+    check_size(size)
+    return Order(
+        data=body.files["image"],
+        model=service.models.name_of(options.model),
+        size=size,
+        refine=options.refine_method or options.refine,
+    )
+
+
+def _wish(options: RemoveOptions, body: Body) -> Wish:
+    """What is wanted, checked before any work is done."""
+    output = "mask" if options.mask_only else options.output
+    behind = to_background(options.background)
+    picture = body.files.get("background")
+    if behind is not None and picture is not None:
+        raise ConfigError("`background` is given twice, as a text and as a picture; choose one of the two.")
+    if output == "mask" and (behind is not None or picture is not None):
+        raise ConfigError("A mask has no background; choose one of the two.")
+    clear = behind is None or (isinstance(behind, tuple) and not opaque(parse_colour(behind)))
+    if options.format == "jpg" and output != "mask" and picture is None and clear:
+        raise ConfigError("JPEG holds no transparency; ask for webp, or for a background.")
+    return Wish(output, options.format, options.quality, behind, picture)
+
+
+def to_size(text: str | None) -> Size:
+    """ "1024" -> 1024, "1024x768" -> (1024, 768); "native" and None as they are."""
+    if text is None or text == "native":
+        return cast(Size, text)
+    sides = [int(part) for part in text.split("x")]
+    return sides[0] if len(sides) == 1 else (sides[0], sides[1])
+
+
+def to_background(text: str | None) -> Background | None:
+    """A colour as (r, g, b, a), or "blur". Never a file's name: what a request says is not looked for on the disk.
+
+    Raises:
+        ConfigError: if it is neither.
+    """
+    return text if text in (None, "blur") else parse_colour(text)
+
+
+def _maker(order: Order, wish: Wish, ticket: Ticket, max_pixels: int) -> Callable[[Cutout], Response]:
+    """What makes the answer of a cut-out."""
+
+    def make(cutout: Cutout) -> Response:
+        behind = wish.background if wish.backdrop is None else backdrop(wish.backdrop, max_pixels)
+        pixels = cutout.render(mask_only=wish.output == "mask", background=behind)
+        data = encode(pixels, wish.format, wish.quality)
+        found = cutout.has_foreground
+        if wish.output != "json":
+            return Response(data, media_type=TYPES[wish.format], headers={FOREGROUND: str(found).lower()})
+        height, width = cutout.alpha.shape
+        answer = RemoveAnswer(
+            model=order.model,
+            width=width,
+            height=height,
+            has_foreground=found,
+            image=data_uri(data, TYPES[wish.format]),
+            mask=data_uri(encode(cutout.mask, "png"), TYPES["png"]),
+            seconds={name: round(seconds, 4) for name, seconds in ticket.seconds.items()},
+        )
+        return JSONResponse(answer.model_dump())
+
+    return make
+
+
+def data_uri(data: bytes, content_type: str) -> str:
+    """A file as text that stands in place of its address."""
+    return f"data:{content_type};base64,{base64.b64encode(data).decode()}"
+
+
+def _row(name: str, default: bool, loaded: bool) -> ModelRow:
+    """What is known of a model."""
+    if name not in zoo.ZOO:
+        return ModelRow(name=name, default=default, loaded=loaded, size=None, task="", aliases=[], license="")
+    entry = zoo.ZOO[name]
+    return ModelRow(
+        name=name,
+        default=default,
+        loaded=loaded,
+        size=list(entry.size),
+        task=entry.task,
+        aliases=sorted(set(entry.names()) - {name}),
+        license=entry.licence,
+    )
+
+
+def _request_body() -> dict[str, Any]:
+    form = {"schema": form_schema(RemoveOptions, "image", "background", required="image")}
+    raw = {kind: _BINARY for kind in ("image/*", "application/octet-stream")}
+    return {"required": True, "content": {FORM: form, **raw}}
+
+
+def _made() -> dict[str, Any]:
+    """The description of an answer that is a picture, or JSON with pictures."""
+    kinds = [TYPES[format] for format in ("png", "webp", "tiff", "jpg")]
+    answer = {"application/json": {"schema": RemoveAnswer.model_json_schema()}}
+    header = {"description": "Whether a subject was found.", "schema": {"type": "string", "enum": ["true", "false"]}}
+    return {
+        "description": "What was asked for.",
+        "content": {kind: _BINARY for kind in kinds} | answer,
+        "headers": {FOREGROUND: header},
+    }

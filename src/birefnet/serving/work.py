@@ -1,0 +1,199 @@
+"""What is done with a picture that was sent: read, cut out, and written as asked for."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from birefnet.errors import BiRefNetError, ConfigError, PictureError
+from birefnet.pixels.compose import Colour
+from birefnet.pixels.kinds import find_kind, open_kind
+from birefnet.pixels.picture import read_picture
+from birefnet.pixels.prepare import InputSpec
+from birefnet.pixels.writing import write_picture
+from birefnet.remover import Background, Cutout, Remover
+from birefnet.runtimes.base import Batch, Logits, Runtime
+from birefnet.runtimes.select import Size, check_size, resized
+from birefnet.serving.pool import Models
+from birefnet.serving.refusal import Refusal
+from birefnet.serving.suspicion import why_refused
+from birefnet.serving.ticket import Ticket
+from birefnet.serving.turnstile import Budget, Turnstile
+
+MAX_SIDE = 2560  # of what a network may be asked to see: memory grows with its area
+TYPES = {
+    "png": "image/png",
+    "webp": "image/webp",
+    "jpg": "image/jpeg",
+    "tiff": "image/tiff",
+    "gif": "image/gif",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A picture to be cut out.
+
+    Attributes:
+        data: the picture's file.
+        model: one of the server's names.
+        size: as for `Remover`.
+        refine: as for `Remover`.
+    """
+
+    data: bytes
+    model: str
+    size: Size = None
+    refine: bool | str = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Gate:
+    """A network whose callers take turns; a `Runtime`."""
+
+    runtimes: dict[str, Runtime]  # by device
+    turnstile: Turnstile
+    ticket: Ticket
+    spec: InputSpec
+
+    @property
+    def name(self) -> str:
+        return next(iter(self.runtimes.values())).name
+
+    @property
+    def device(self) -> str:
+        return next(iter(self.runtimes.values())).device
+
+    @property
+    def dynamic(self) -> bool:
+        return next(iter(self.runtimes.values())).dynamic
+
+    def __call__(self, batch: Batch) -> Logits:
+        with ExitStack() as stack:
+            with self.ticket.stage("wait"):
+                device = stack.enter_context(self.turnstile.device())
+            with self.ticket.stage("network"):
+                return self.runtimes[device](batch)
+
+
+class Cutter:
+    """Cuts pictures out; called from several threads, which share the devices."""
+
+    def __init__(self, models: Models, devices: tuple[str, ...], max_pixels: int) -> None:
+        self._models = models
+        self._turnstile = Turnstile(devices)
+        self._budget = Budget(max_pixels)
+        self._max_pixels = max_pixels
+
+    @contextmanager
+    def cut(self, order: Order, ticket: Ticket) -> Iterator[Cutout]:
+        """The cut-out; its pixels count as being in memory for as long as the context lasts.
+
+        Raises:
+            Refusal: if the picture is too large or no picture.
+            BiRefNetError: for what else is wrong with it or the options.
+            Abandoned: if nobody waits for it any more.
+        """
+        with self._budget.take(check_picture(order.data, self._max_pixels)):
+            with ticket.stage("read"):
+                picture = read_picture(order.data, max_pixels=self._max_pixels)
+            with ExitStack() as stack:
+                with ticket.stage("load"):
+                    runtimes = stack.enter_context(self._models.use(order.model))
+                spec = _spec(next(iter(runtimes.values())), order.size)
+                gate = _Gate(runtimes, self._turnstile, ticket, spec)
+                native: Size = "native" if order.size == "native" else None
+                remover = Remover.from_runtime(gate, size=native, refine=order.refine)
+                with ticket.stage("cut"):
+                    cutout = remover.cut(picture)
+            ticket.check()
+            yield cutout
+
+
+def check_picture(data: bytes, max_pixels: int, field: str = "image") -> int:
+    """How many pixels a picture's file has, by its header alone.
+
+    Raises:
+        Refusal: (413) if there are too many, (415) if it is no picture or not only that, (422) if it is damaged.
+    """
+    if find_kind(data[:16]) is None:
+        sentence = f"`{field}` is not a picture of a kind that can be read (JPEG, PNG, WebP, TIFF, GIF, BMP, AVIF ...)."
+        raise Refusal(415, sentence, field=field, kind="image_load_error")
+    if why := why_refused(data):
+        raise Refusal(415, f"The picture {why}, and is refused.", field=field, kind="image_load_error")
+    try:
+        with open_kind(io.BytesIO(data), "the picture") as image:
+            width, height = image.size
+    except BiRefNetError as error:
+        raise Refusal(422, str(error), field=field, kind="image_load_error") from error
+    if width * height > max_pixels:
+        sentence = (
+            f"The picture is {width}x{height}, {width * height / 1e6:.0f} megapixels; this server takes "
+            f"{max_pixels / 1e6:.0f} at most."
+        )
+        raise Refusal(413, sentence, field=field, kind="image_too_large")
+    return width * height
+
+
+def _spec(runtime: Runtime, size: Size) -> InputSpec:
+    """The input of a network at the size asked for."""
+    wanted = check_size(size)
+    if size == "native" and not runtime.dynamic:
+        own = f"{runtime.spec.width}x{runtime.spec.height}"
+        raise ConfigError(f"`{runtime.name}` takes pictures of {own} only, so its size cannot be `native`.")
+    if wanted is None:
+        return runtime.spec
+    if max(wanted) > MAX_SIDE:
+        raise ConfigError(f"A size has sides of {MAX_SIDE} at most here, got {wanted[0]}x{wanted[1]}.")
+    return resized(runtime, wanted)
+
+
+def backdrop(data: bytes, max_pixels: int) -> Background:
+    """A background picture that was sent -> its pixels, (H, W, 3) uint8."""
+    check_picture(data, max_pixels, "background")
+    return read_picture(data, max_pixels=max_pixels).rgb
+
+
+def encode(pixels: Any, format: str, quality: int = 90) -> bytes:
+    """(H, W), (H, W, 3) or (H, W, 4) uint8 -> a file of that format.
+
+    Raises:
+        ConfigError: for transparency in a JPEG.
+        PictureError: where a format cannot hold so many pixels.
+    """
+    stream = io.BytesIO()
+    if format == "gif":
+        _to_palette(pixels).save(stream, "GIF", **({"transparency": 255} if pixels.shape[2:] == (4,) else {}))
+    else:
+        write_picture(pixels, stream, format=format, quality=quality)
+    return stream.getvalue()
+
+
+def _to_palette(pixels: Any) -> Image.Image:
+    """A picture in at most 255 colours, and the 256th where alpha is below one half: GIF knows nothing between."""
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    if max(image.size) > 65_535:
+        raise PictureError("A GIF has sides of 65535 at most; ask for png.")
+    if image.mode != "RGBA":
+        return image.convert("RGB").quantize(256) if image.mode == "RGB" else image
+    flat = image.convert("RGB").quantize(255)
+    flat.paste(255, mask=image.getchannel("A").point(lambda value: 255 * (value < 128)))
+    return flat
+
+
+def smooth(cutout: Cutout) -> Cutout:
+    """With a hard edge, thin spots removed: what rembg calls post-processing of the mask."""
+    mask = Image.fromarray(cutout.mask).filter(ImageFilter.MinFilter(3)).filter(ImageFilter.MaxFilter(3))
+    soft = np.asarray(mask.filter(ImageFilter.GaussianBlur(2)))
+    return replace(cutout, alpha=(soft >= 128).astype(np.float32))
+
+
+def opaque(colour: Colour) -> bool:
+    """Whether nothing shows through a colour."""
+    return colour[3] == 255

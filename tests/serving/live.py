@@ -1,0 +1,91 @@
+"""A server in a thread of the tests, or in a process of its own, and pictures to send to it."""
+
+from __future__ import annotations
+
+import io
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import uvicorn
+from PIL import Image
+
+from birefnet.serving.app import create_app
+from birefnet.serving.run import Server
+from birefnet.serving.service import Service
+
+
+def picture(width: int = 60, height: int = 40, format: str = "PNG", *, mode: str = "RGB") -> bytes:
+    """A bright subject before a dark ground."""
+    pixels = np.full((height, width, 3), 20, np.uint8)
+    pixels[height // 4 : -(height // 4), width // 4 : -(width // 4)] = (240, 220, 230)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(stream, format)
+    return stream.getvalue()
+
+
+def opened(data: bytes) -> Image.Image:
+    """A picture that came back, decoded."""
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def in_thread(service: Service) -> Iterator[str]:
+    """A real server for as long as the context lasts; its address."""
+    port = free_port()
+    config = uvicorn.Config(create_app(service), host="127.0.0.1", port=port, log_config=None, access_log=False)
+    server = Server(config, service.line, 10.0)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        wait_until(lambda: server.started)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=30)
+
+
+@contextmanager
+def in_process(*options: str, log: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """`birefnet serve` in a process of its own; it, and its port."""
+    port = free_port()
+    command = [sys.executable, "-m", "birefnet", "serve", "--port", str(port), "--no-page", *options]
+    with log.open("wb") as stream:
+        process = subprocess.Popen(command, stderr=stream, stdout=stream)
+    try:
+        wait_until(lambda: listens(port), seconds=60)
+        yield process, port
+    finally:
+        process.kill()
+        process.wait()
+
+
+def listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait until a condition holds; fail if it does not in time (of this process: it may be stopped meanwhile)."""
+    for _ in range(int(seconds / 0.02)):
+        if true():
+            return
+        time.sleep(0.02)
+    raise AssertionError("it did not come to that in time")

@@ -1,0 +1,91 @@
+"""Which models are in memory."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from birefnet.errors import WeightsError
+from birefnet.serving import pool
+from birefnet.serving.pool import Models, resident_bytes
+from birefnet.serving.refusal import Refusal
+from birefnet.serving.settings import Settings
+from tests.brightness import brightness_model
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Any:
+    files = {name: str(brightness_model(tmp_path / f"{name}.onnx")) for name in ("a", "b", "c")}
+    return lambda **settings: Models(Settings(models={**files, "nano": "nano"}, threads=1, **settings))
+
+
+def test_there_is_one_copy_however_many_ask_at_once(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    models, loads, select = make(), [], pool.select
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        loads.append(arguments)
+        return select(*arguments, **options)
+
+    monkeypatch.setattr(pool, "select", counted)
+    threads = [threading.Thread(target=models.load, args=["a"]) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(loads) == 1 and models.loaded == ("a",)
+
+
+def test_the_longest_unused_goes_first(make: Any) -> None:
+    models = make(max_models=2)
+    for name in ("a", "b", "a", "c"):
+        models.load(name)
+    assert models.loaded == ("a", "c")
+
+
+def test_a_model_in_use_is_never_put_away(make: Any) -> None:
+    models = make(max_models=1)
+    with models.use("a") as runtimes:
+        models.load("b")
+        assert models.loaded == ("a",) and runtimes
+    models.load("b")
+    assert models.loaded == ("b",)
+
+
+def test_above_the_memory_limit_only_the_last_stays(make: Any) -> None:
+    models = make(memory_limit=1)
+    for name in ("a", "b", "c"):
+        models.load(name)
+    assert models.loaded == ("c",)
+    roomy = make(memory_limit=resident_bytes() + 10**10)
+    for name in ("a", "b", "c"):
+        roomy.load(name)
+    assert roomy.loaded == ("a", "b", "c")
+
+
+def test_names_mean_what_the_operator_offers_and_nothing_else(make: Any) -> None:
+    models = make()
+    assert models.name_of(None) == models.name_of("") == "a"
+    assert models.name_of("nano") == models.name_of("BiRefNet_nano") == models.name_of("nano.onnx") == "nano"
+    for name in ("general", "../a", "/a.onnx", "A", "a\0", "x" * 5000, "\ud800"):
+        with pytest.raises(Refusal) as refused:
+            models.name_of(name)
+        assert refused.value.status_code == 422 and len(refused.value.detail) < 200
+
+
+def test_a_model_that_does_not_load_can_be_asked_for_again(make: Any, tmp_path: Path) -> None:
+    models = make()
+    good = (tmp_path / "b.onnx").read_bytes()
+    (tmp_path / "b.onnx").write_bytes(b"damaged")
+    with pytest.raises(WeightsError):
+        models.load("b")
+    (tmp_path / "b.onnx").write_bytes(good)
+    models.load("b")
+    assert models.loaded == ("b",)
+
+
+def test_a_device_named_twice_has_one_copy(make: Any) -> None:
+    with make(devices=("cpu", "cpu")).use("a") as runtimes:
+        assert list(runtimes) == ["cpu"]
