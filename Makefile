@@ -38,7 +38,7 @@ test-slow: .venv/ready
 	.venv/bin/python -m pytest -q -m "slow and not browser" --ignore=tests/training
 
 test-browser: .venv/ready tests/web/node_modules/ready
-	.venv/bin/python -m pytest -q -m browser
+	BIREFNET_VENDOR=tests/web/node_modules BIREFNET_BROWSER_TESTS=1 .venv/bin/python -m pytest -q -m browser
 
 test-core: .venv-core/ready
 	.venv-core/bin/python tests/core_import.py

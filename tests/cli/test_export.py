@@ -180,7 +180,7 @@ def test_a_run_gives_its_best_weights(weights: Path, tmp_path: Path) -> None:
 
 def test_the_model_in_the_box_brings_its_facts() -> None:
     network, spec, name = load("nano", offline=True)
-    assert name == "nano" and (spec.width, spec.height) == (576, 576)
+    assert name == "nano" and (spec.width, spec.height, spec.upsample) == (576, 576, "guided")
     assert network.config.backbone == "mobilenet_v2"
 
 

@@ -24,6 +24,7 @@ from birefnet.pixels.picture import read_picture
 from birefnet.pixels.prepare import InputSpec, prepare
 from birefnet.runtimes.onnx import OnnxRuntime
 from birefnet.runtimes.web_folder import read_manifest
+from birefnet.runtimes.web_selftest import known_picture
 from tests.export.conftest import TINY_SPEC
 from tests.seeded import image
 
@@ -298,3 +299,17 @@ def test_memory_between_layers_is_counted_from_first_use_to_last() -> None:
     graph = onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)])
     assert peak_activations(model) == 16000
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_manifest_holds_answers_by_which_an_adapter_is_judged(tiny: BiRefNet, tmp_path: Path) -> None:
+    web.export_web(tiny, tmp_path / "web", TINY_SPEC)
+    picture = torch.from_numpy(known_picture(TINY_SPEC.width, TINY_SPEC.height))
+    with torch.inference_mode():
+        logits = tiny(picture).logits[0, 0]
+    limits = {"fp32": 1e-4, "fp16": 1e-3, "int8": 1e-2}
+    for row in manifest_of(tmp_path / "web")["variants"]:
+        points, answers = row["self_test"]["points"], row["self_test"]["logits"]
+        assert len(points) == len(answers) == 64
+        wanted = torch.stack([logits[y, x] for y, x in points]).sigmoid()
+        assert (torch.tensor(answers).sigmoid() - wanted).abs().mean() < limits[row["dtype"]]

@@ -15,6 +15,7 @@ from birefnet.pixels.foreground_fusion import blur_fusion
 from birefnet.pixels.foreground_tiles import tiles
 from birefnet.pixels.picture import read_picture
 from birefnet.pixels.prepare import Frame, InputSpec, prepare, squash
+from birefnet.runtimes.web_selftest import known_answers, known_picture
 from tests.web.node import Node, rgba, size_of
 
 pytestmark = pytest.mark.browser
@@ -169,3 +170,14 @@ def test_over_its_blurred_scene_is_the_same_within_two(node: Node, shape: tuple[
     got = node("pixels/compose.js", "overBlur", picture, picture, alpha, size_of(rgb)).reshape(*shape, 4)
     wanted = compose.over_blur(rgb, alpha / np.float32(255))
     assert np.abs(got[..., :3].astype(int) - wanted).max() <= 2
+
+
+@pytest.mark.parametrize(("width", "height"), [(96, 64), (64, 160)])
+def test_the_self_test_has_one_picture_and_one_grid(node: Node, width: int, height: int) -> None:
+    size = {"width": width, "height": height}
+    picture = known_picture(width, height)
+    np.testing.assert_array_equal(node("selftest.js", "testPicture", size), picture.ravel())
+    answers = known_answers(lambda batch: batch[:, :1], InputSpec(width=width, height=height))
+    assert node("selftest.js", "gridPoints", size) == answers["points"]
+    sampled = node("selftest.js", "sampled", picture[0, 0].ravel(), width, answers["points"])
+    np.testing.assert_allclose(sampled, answers["logits"], atol=1e-4)

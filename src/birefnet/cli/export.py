@@ -181,7 +181,7 @@ def load(model: str | Path, *, offline: bool) -> tuple[BiRefNet, InputSpec, str]
     Raises:
         UnknownModel, WeightsError, DownloadError: as `load_model` does.
     """
-    from birefnet.runtimes.facts import read_safetensors, to_spec
+    from birefnet.runtimes.facts import read_safetensors, spec_of, to_spec
     from birefnet.weights import zoo
     from birefnet.weights.checkpoint import load_model
     from birefnet.weights.download import find_cached
@@ -193,11 +193,7 @@ def load(model: str | Path, *, offline: bool) -> tuple[BiRefNet, InputSpec, str]
     path = Path(model)
     if entry is not None and not path.exists():
         path = find_cached(zoo.weights_of(str(known))) or path
-    defaults = None
-    if entry is not None:
-        width, height = entry.size
-        defaults = InputSpec(width=width, height=height, mean=entry.mean, std=entry.std)
-    spec = to_spec(read_safetensors(path), path, defaults=defaults)
+    spec = to_spec(read_safetensors(path), path, defaults=spec_of(entry))
     return network, spec, entry.name if entry else _label(model)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from birefnet.errors import BiRefNetError, WeightsError
 from birefnet.pixels.prepare import InputSpec
+from birefnet.weights.entries import ZooEntry
 
 DEFAULT_SIDE = 1024  # of files that do not say: that of most released models
 _WORDS = {"activation": ("sigmoid", "none"), "upsample": ("bilinear", "guided")}
@@ -88,3 +89,11 @@ def to_spec(
     except (TypeError, ValueError) as error:
         detail = str(error) if isinstance(error, BiRefNetError) else f"its metadata are {dict(facts)}"
         raise WeightsError(f"`{path}` does not say properly which input it takes: {detail}") from error
+
+
+def spec_of(entry: ZooEntry | None) -> InputSpec | None:
+    """What a row of the zoo says of the input; None for no row."""
+    if entry is None:
+        return None
+    width, height = entry.size
+    return InputSpec(width=width, height=height, mean=entry.mean, std=entry.std, upsample=entry.upsample)

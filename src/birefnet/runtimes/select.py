@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from birefnet.errors import ConfigError, UnknownModel
 from birefnet.pixels.prepare import MULTIPLE, InputSpec, nearest_multiple
 from birefnet.runtimes.base import Memory, Mode, Runtime
-from birefnet.runtimes.facts import read_safetensors, to_spec
+from birefnet.runtimes.facts import read_safetensors, spec_of, to_spec
 from birefnet.weights import zoo
 from birefnet.weights.entries import BundledFile, ZooEntry
 
@@ -135,7 +135,7 @@ def _packed(model: str | Path, choices: Choices) -> Runtime | None:
             f"`{path.name}` does not run in the runtime `{choices.runtime}`; leave it out, or export the model for it."
         )
     options: dict[str, Any] = {"name": entry.name if entry else None, "device": choices.device}
-    options |= {"threads": choices.threads, "defaults": _spec(entry)}
+    options |= {"threads": choices.threads, "defaults": spec_of(entry)}
     if kind == "openvino" and choices.dtype != "float16":
         options["precision"] = choices.dtype
     elif choices.dtype not in ("auto", "float32"):
@@ -191,7 +191,7 @@ def _torch(model: str | Path, choices: Choices) -> TorchRuntime:
     known = next((name for name in (str(model), Path(model).name) if zoo.knows(name)), None)
     entry = zoo.find(known) if known else None
     network = load_model(model, offline=choices.offline)
-    spec = to_spec(read_safetensors(Path(model)), Path(model), defaults=_spec(entry))
+    spec = to_spec(read_safetensors(Path(model)), Path(model), defaults=spec_of(entry))
     name = entry.name if entry else Path(model).name
     return TorchRuntime(
         network,
@@ -203,11 +203,3 @@ def _torch(model: str | Path, choices: Choices) -> TorchRuntime:
         memory=choices.memory,
         threads=choices.threads,
     )
-
-
-def _spec(entry: ZooEntry | None) -> InputSpec | None:
-    """What a row of the zoo says of the input."""
-    if entry is None:
-        return None
-    width, height = entry.size
-    return InputSpec(width=width, height=height, mean=entry.mean, std=entry.std)

@@ -32,8 +32,10 @@ GRAPHS: dict[Dtype, str] = {
 }
 PROVIDERS = ("wasm", "webgpu")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_BASE_MEMORY = 150_000_000  # bytes of a page with the runtime, before any model
-_ARENA = 1.15  # bytes that the runtime's arena holds for each that is in use
+# Fitted to the peaks that benchmarks/browser.py measured (docs/browser.md), which they meet within a third.
+_BASE_MEMORY = 300_000_000  # bytes of a page with the runtime and a picture, before any model
+_COPIES = 3  # of the stored weights, while a session is made: the page's, the runtime's, and the graph's
+_ARENA = 2  # bytes that the runtime's heap grows for each that is in use
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,7 @@ class Variant:
         largest_alpha_error, mean_alpha_error: measured against the network that it was made of; None where unknown.
         graph_optimization: how far ONNX Runtime is to rewrite the graph.
         session: further options of its session, as onnxruntime-web names them.
+        self_test: known answers; see `birefnet.runtimes.web_selftest`.
     """
 
     dtype: Dtype
@@ -72,6 +75,7 @@ class Variant:
     mean_alpha_error: float | None
     graph_optimization: str = "all"
     session: dict[str, Any] = field(default_factory=dict)
+    self_test: dict[str, Any] = field(default_factory=dict)
 
     @property
     def graph(self) -> str:
@@ -97,6 +101,7 @@ class Variant:
             "largest_alpha_error": self.largest_alpha_error,
             "mean_alpha_error": self.mean_alpha_error,
             "providers": list(PROVIDERS),
+            **({"self_test": self.self_test} if self.self_test else {}),
         }
 
 
@@ -180,7 +185,7 @@ def memory_needed(stored: int, widened: int, activations: int) -> int:
         widened: bytes of weights that ONNX Runtime widens to float32 once, and keeps so beside the stored ones.
         activations: bytes of the values between layers that exist at once, at most.
     """
-    return round(_BASE_MEMORY + stored + widened + _ARENA * activations)
+    return round(_BASE_MEMORY + _COPIES * stored + widened + _ARENA * activations)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from birefnet.runtimes.web_folder import GRAPHS, Variant, WebFile, WebModel, memory_needed
+from birefnet.runtimes.web_selftest import known_answers
 from birefnet.weights import zoo
 from birefnet.weights.download import fetch
 
@@ -26,8 +27,10 @@ def nano_files() -> dict[str, Path | bytes]:
 def _describe(path: Path) -> WebModel:
     """Its weights are stored as float16, but it stands where transformers.js looks first."""
     from birefnet.runtimes.facts import read_facts, to_spec
+    from birefnet.runtimes.onnx import OnnxRuntime
 
     raw, ports, side = _read(path)
+    spec = to_spec(read_facts(raw, path), path, fixed=side)
     entry = zoo.find(NAME)
     content = path.read_bytes()
     file = WebFile(path=GRAPHS["fp32"], bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
@@ -38,13 +41,14 @@ def _describe(path: Path) -> WebModel:
         memory=memory_needed(len(content), 2 * len(content), _ACTIVATIONS),
         largest_alpha_error=None if error is None else float(error),
         mean_alpha_error=None,  # the box does not say
+        self_test=known_answers(OnnxRuntime(path, device="cpu", keep_memory=False), spec),
     )
     return WebModel(
         name=NAME,
         title="Nano: small and quick",
         source=json.loads(raw.get("source", '""')),
         licence=entry.licence,
-        spec=to_spec(read_facts(raw, path), path, fixed=side),
+        spec=spec,
         variants=(variant,),
         default="fp16",
         input_name=ports[0],

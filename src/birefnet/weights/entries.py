@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Literal
 
 Triple = tuple[float, float, float]
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
@@ -82,6 +83,7 @@ class ZooEntry:
         dynamic: whether it was trained for many sizes.
         aliases: other names, besides those of its repository and files.
         mean, std: what pictures are normalised with, per channel RGB, in units of the range [0, 1].
+        upsample: how its alpha is enlarged, "bilinear" or "guided" by the picture's own edges.
         licence: of the weights.
         note: anything a user should know.
     """
@@ -98,6 +100,7 @@ class ZooEntry:
     aliases: tuple[str, ...] = ()
     mean: Triple = IMAGENET_MEAN
     std: Triple = IMAGENET_STD
+    upsample: Literal["bilinear", "guided"] = "bilinear"
     licence: str = "MIT"
     note: str = ""
 

@@ -61,6 +61,7 @@ _ROWS = (
         weights=BundledFile(filename="nano.safetensors"),
         onnx=BundledFile(filename="nano.onnx"),
         aliases=("birefnet-nano",),
+        upsample="guided",
         data=OWN,
     ),
     ZooEntry(

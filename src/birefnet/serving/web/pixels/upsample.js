@@ -42,21 +42,38 @@ export function guidedUpsample(alpha, seen, from, rgba, to) {
 export function coefficients(alpha, seen, size, epsilon = EPSILON) {
   const box = boxMean(size);
   // Centred on mid-grey, the products below keep more of float32's digits.
-  const guide = [0, 1, 2].map((c) => alpha.map((_, i) => seen[3 * i + c] / 255 - 0.5));
+  // Plain loops throughout: they take half the time of `map`.
+  const guide = [0, 1, 2].map((c) => filled(alpha.length, (plane) => {
+    for (let i = 0; i < plane.length; i++) plane[i] = seen[3 * i + c] / 255 - 0.5;
+  }));
   const mean = guide.map(box);
   const meanAlpha = box(alpha);
   const covariance = (a, b, meanA, meanB) => {
-    const product = box(a.map((value, i) => value * b[i]));
-    return product.map((value, i) => value - meanA[i] * meanB[i]);
+    const found = box(filled(a.length, (plane) => {
+      for (let i = 0; i < plane.length; i++) plane[i] = a[i] * b[i];
+    }));
+    for (let i = 0; i < found.length; i++) found[i] -= meanA[i] * meanB[i];
+    return found;
   };
   const shared = guide.map((channel, c) => covariance(channel, alpha, mean[c], meanAlpha));
   const pairs = [[0, 0], [0, 1], [0, 2], [1, 1], [1, 2], [2, 2]];
   const spread = pairs.map(([i, j]) => covariance(guide[i], guide[j], mean[i], mean[j]));
-  const slopes = solve(spread, shared, epsilon).map((slope) => box(slope).map((value) => value / 255));
-  const offset = alpha.map(
-    (value, i) => value - slopes[0][i] * seen[3 * i] - slopes[1][i] * seen[3 * i + 1] - slopes[2][i] * seen[3 * i + 2],
-  );
+  const slopes = solve(spread, shared, epsilon).map(box);
+  for (const slope of slopes) for (let i = 0; i < slope.length; i++) slope[i] /= 255;
+  const [red, green, blue] = slopes;
+  const offset = filled(alpha.length, (plane) => {
+    for (let i = 0; i < plane.length; i++) {
+      plane[i] = alpha[i] - red[i] * seen[3 * i] - green[i] * seen[3 * i + 1] - blue[i] * seen[3 * i + 2];
+    }
+  });
   return [...slopes, offset];
+}
+
+/** A new plane, filled by a function. */
+function filled(length, fill) {
+  const plane = new Float32Array(length);
+  fill(plane);
+  return plane;
 }
 
 /**
@@ -100,26 +117,38 @@ function boxMean({ width, height }) {
   const across = counts(width);
   const down = counts(height);
   return (plane) => {
-    const rows = sums(plane, height, width, width, 1);
-    const both = sums(rows, width, height, 1, width);
+    const both = sumsDown(sumsAcross(plane, width, height), width, height);
     const out = new Float32Array(plane.length);
-    for (let y = 0; y < height; y++) {
-      for (let x = 0; x < width; x++) out[y * width + x] = both[y * width + x] / (down[y] * across[x]);
+    for (let y = 0, i = 0; y < height; y++) {
+      for (let x = 0; x < width; x++, i++) out[i] = both[i] / (down[y] * across[x]);
     }
     return out;
   };
 }
 
-/** Sums over the window along one direction, for `lines` lines of `length` places; direct, so that no digit is lost. */
-function sums(plane, lines, length, lineStep, step) {
+/** Sums over the window along each line; direct, so that no digit is lost. */
+function sumsAcross(plane, width, height) {
   const out = new Float64Array(plane.length);
-  for (let line = 0; line < lines; line++) {
-    const base = line * lineStep;
-    for (let i = 0; i < length; i++) {
-      const stop = Math.min(length - 1, i + RADIUS);
+  for (let y = 0; y < height; y++) {
+    const base = y * width;
+    for (let x = 0; x < width; x++) {
+      const stop = base + Math.min(width - 1, x + RADIUS);
       let total = 0;
-      for (let k = Math.max(0, i - RADIUS); k <= stop; k++) total += plane[base + k * step];
-      out[base + i * step] = total;
+      for (let i = base + Math.max(0, x - RADIUS); i <= stop; i++) total += plane[i];
+      out[base + x] = total;
+    }
+  }
+  return out;
+}
+
+/** Sums over the window from line to line, whole lines at a time: memory is read in its order. */
+function sumsDown(rows, width, height) {
+  const out = new Float64Array(rows.length);
+  for (let y = 0; y < height; y++) {
+    const base = y * width;
+    const stop = Math.min(height - 1, y + RADIUS);
+    for (let k = Math.max(0, y - RADIUS); k <= stop; k++) {
+      for (let x = 0, i = k * width; x < width; x++, i++) out[base + x] += rows[i];
     }
   }
   return out;
