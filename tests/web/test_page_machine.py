@@ -147,18 +147,19 @@ def test_too_little_memory_is_said_before_and_after(chromium: Any, site_files: M
         page.tab.context.close()
 
 
-def test_five_pictures_in_a_row_take_no_more_memory(playwright: Any, site: str) -> None:
+def test_many_pictures_in_a_row_take_no_more_memory(playwright: Any, site: str) -> None:
     browser = launch(playwright)
     page = PageUnderTest(browser.new_context(), site).open()
     rows = []
-    for number, name in enumerate(("coffee", "flower", "chelsea", "rocket", "coffee", "flower", "chelsea"), 1):
+    for number, name in enumerate(("coffee", "flower", "chelsea", "rocket") * 4, 1):
         page.choose(PHOTOS / f"{name}.jpg")
         page.wait_done(number)
         page.tab.locator(".thumb").nth(number - 1).click()
         page.tab.wait_for_timeout(300)
         rows.append(renderer_bytes(browser))
     browser.close()
-    assert rows[-1] < rows[1] * 1.1, rows
+    # The workers' garbage settles at a level in the first pictures; a kept picture or tensor would go on from there.
+    assert max(rows[12:]) < max(rows[4:8]) * 1.1, rows
 
 
 def renderer_bytes(browser: Any) -> int:
