@@ -12,6 +12,9 @@ import pytest
 from PIL import Image
 
 from birefnet import Remover
+from birefnet.pixels.prepare import InputSpec
+from birefnet.runtimes.onnx import OnnxRuntime
+from birefnet.runtimes.web_selftest import known_answers
 from tests.web.browser import PATIENCE, PHOTOS, PageUnderTest, launch
 from tests.web.conftest import check_clean
 from tests.web.transformers_host import host
@@ -197,7 +200,10 @@ def small_nano(tmp_path_factory: pytest.TempPathFactory, site_files: Mapping[str
     told = manifest(site_files)
     told["input"] |= {"width": 256, "height": 256}
     file = {"path": "onnx/model.onnx", "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    told["variants"] = [{**told["variants"][0], "dtype": "fp32", "files": [file], "bytes": len(content)}]
+    answers = known_answers(OnnxRuntime(path, device="cpu"), InputSpec(width=256, height=256))
+    told["variants"] = [
+        {**told["variants"][0], "dtype": "fp32", "files": [file], "bytes": len(content), "self_test": answers}
+    ]
     told["default"] = "fp32"
     return {**site_files, MANIFEST: json.dumps(told).encode(), "models/nano/onnx/model.onnx": path, "path": path}
 
