@@ -60,10 +60,11 @@ def in_thread(service: Service) -> Iterator[str]:
 
 
 @contextmanager
-def in_process(*options: str, log: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """`birefnet serve` in a process of its own; it, and its port."""
+def in_process(*options: str, log: Path, page: bool = False) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """`birefnet serve` in a process of its own, with or without the page; it, and its port."""
     port = free_port()
-    command = [sys.executable, "-m", "birefnet", "serve", "--port", str(port), "--no-page", *options]
+    command = [sys.executable, "-m", "birefnet", "serve", "--port", str(port), *options]
+    command += [] if page else ["--no-page"]
     with log.open("wb") as stream:
         process = subprocess.Popen(command, stderr=stream, stdout=stream)
     try:

@@ -1,0 +1,35 @@
+"""The page as `birefnet serve` shows it: the server can compute too, and only does so when it was chosen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from birefnet import Remover
+from tests.serving.live import in_process
+from tests.web.browser import PHOTOS, PageUnderTest
+
+pytestmark = pytest.mark.browser
+
+COFFEE = PHOTOS / "coffee.jpg"
+
+
+def test_the_server_computes_once_it_was_chosen(chromium: Any, tmp_path: Path) -> None:
+    with in_process(log=tmp_path / "log", page=True) as (_, port):
+        context = chromium.new_context()
+        page = PageUnderTest(context, f"http://127.0.0.1:{port}").open()
+        assert "Pictures never leave this machine" in page.tab.inner_text("body")
+        page.tab.locator("#open-models").click()
+        page.pick("place", "server")
+        page.tab.keyboard.press("Escape")
+        assert f"Pictures are sent to 127.0.0.1:{port}" in page.tab.inner_text("body")
+        assert not any("v1/remove" in url for url in page.requests)
+        page.choose(COFFEE)
+        page.wait_done()
+        assert sum("v1/remove" in url for url in page.requests) == 1
+        alpha = page.saved_pixels()[..., 3]
+        context.close()
+    np.testing.assert_array_equal(alpha, Remover()(COFFEE).mask)
