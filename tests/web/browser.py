@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from PIL import Image
+
+from tests.web.node import absent
 
 PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -20,10 +21,10 @@ PATIENCE = 60_000  # milliseconds for anything that computes
 
 
 def chromium_path() -> str:
-    """Where Chromium is: BIREFNET_CHROMIUM, or on the PATH; without it the test is skipped."""
+    """Where Chromium is: BIREFNET_CHROMIUM, or on the PATH; see `absent` for where it is not."""
     found = os.environ.get("BIREFNET_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
-        pytest.skip("these tests drive the page in Chromium, which is not installed")
+        absent("Chromium, which shows the page")
     return found
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -16,13 +17,20 @@ WEB = Path(__file__).parents[2] / "src" / "birefnet" / "serving" / "web"
 _numbers = itertools.count()
 
 
+def absent(what: str) -> NoReturn:
+    """Skip what needs it; one that sets BIREFNET_BROWSER_TESTS, as `make test-browser` does, promised it: fail."""
+    if os.environ.get("BIREFNET_BROWSER_TESTS"):
+        pytest.fail(f"This run promises {what}; it is not installed")
+    pytest.skip(f"needs {what}; it is not installed")
+
+
 class Node:
     """Calls functions of the page's modules with Node.js; files are kept in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         found = shutil.which("node")
         if found is None:
-            pytest.skip("these tests run the page's modules with Node.js, which is not installed")
+            absent("Node.js, which runs the page's modules")
         self.program: str = found
         self.folder = folder
 

@@ -15,6 +15,7 @@ import pytest
 
 from tests.web.browser import PHOTOS, PageUnderTest, as_file, encoded
 from tests.web.conftest import check_clean
+from tests.web.node import absent
 
 pytestmark = pytest.mark.browser
 
@@ -34,7 +35,7 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
             return path.read_text("utf-8")
     npm = shutil.which("npm")
     if npm is None:
-        pytest.skip("axe-core is not installed, and there is no npm to fetch it")
+        absent("axe-core, or npm to fetch it")
     folder = tmp_path_factory.mktemp("axe")
     subprocess.run([npm, "pack", AXE, "--silent"], cwd=folder, check=True, capture_output=True, timeout=120)
     shutil.unpack_archive(next(folder.glob("*.tgz")), folder)

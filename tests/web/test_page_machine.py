@@ -115,8 +115,12 @@ def test_without_a_connection_once_it_is_open(page: PageUnderTest) -> None:
     page.wait_done()
     page.tab.context.set_offline(True)
     page.tab.locator("#clear").click()
+    page.requests.clear()
     page.choose(PHOTOS / "flower.jpg")
     page.wait_done()
+    assert not [url for url in page.requests if not url.startswith("blob:")]
+    wanted = Remover()(PHOTOS / "flower.jpg").alpha * 255
+    assert np.abs(alpha_of(page) - wanted).max() <= 3
 
 
 @pytest.mark.parametrize(

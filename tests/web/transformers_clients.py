@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import shutil
 import subprocess
 import time
@@ -15,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
+from tests.web.node import absent
 from tests.web.transformers_host import host
 
 HERE = Path(__file__).parent
@@ -29,14 +28,11 @@ Found = dict[str, NDArray[Any]]
 
 
 def need_library() -> None:
-    """Skip where the packages are not installed; a run that promises them sets BIREFNET_BROWSER_TESTS and fails."""
+    """Stop here where the packages are not installed: see `absent`."""
     node = shutil.which("node")
     if node and (LIBRARY / "package.json").is_file():
         return
-    missing = "node and its packages: npm ci --ignore-scripts --prefix tests/web"
-    if os.environ.get("BIREFNET_BROWSER_TESTS"):
-        pytest.fail(f"This run promises {missing}")
-    pytest.skip(f"needs {missing}")
+    absent("Node.js with its packages (npm ci --ignore-scripts --prefix tests/web)")
 
 
 def in_node(
