@@ -6,7 +6,9 @@ import base64
 import io
 import os
 import shutil
+import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from tests.web.node import absent
 
 PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-PATIENCE = 60_000  # milliseconds for anything that computes
+PATIENCE = 60_000  # milliseconds for anything: the page answers when it can, and machines for tests are slow
 
 
 def chromium_path() -> str:
@@ -35,9 +37,13 @@ def launch(playwright: Any, *flags: str) -> Any:
 
 
 class PageUnderTest:
-    """A tab with the page open, and everything it asked the network for."""
+    """A tab with the page open, and everything it asked the network for.
+
+    Nothing here looks once and decides: what a click brings about may come later, so each look waits for it.
+    """
 
     def __init__(self, context: Any, url: str) -> None:
+        context.set_default_timeout(PATIENCE)
         self.tab = context.new_page()
         self.url = url
         self.requests: list[str] = []
@@ -47,9 +53,25 @@ class PageUnderTest:
         self.tab.on("console", lambda told: "Content Security" in told.text and self.faults.append(told.text))
 
     def open(self, search: str = "") -> PageUnderTest:
-        self.tab.goto(f"{self.url}/{search}", timeout=PATIENCE)
-        self.tab.locator("body[data-ready]").wait_for(timeout=PATIENCE)
+        self.tab.goto(f"{self.url}/{search}")
+        self.tab.locator("body[data-ready]").wait_for()
         return self
+
+    def expect(self, selector: str) -> Any:
+        """Playwright's assertions about what is at `selector`: they wait until they hold."""
+        from playwright.sync_api import expect
+
+        expect.set_options(timeout=PATIENCE)
+        return expect(self.tab.locator(selector))
+
+    def open_models(self) -> None:
+        self.tab.locator("#open-models").click()
+        self.tab.locator("#models[open] .variant").first.wait_for()
+
+    def settle(self) -> None:
+        """Wait until nothing moves or fades any more; what turns for ever does not count."""
+        moving = "animation.playState === 'running' && animation.effect.getTiming().iterations !== Infinity"
+        self.tab.wait_for_function(f"() => !document.getAnimations().some((animation) => {moving})")
 
     def choose(self, *paths: Path | dict[str, Any]) -> None:
         """By the file chooser; a dict is a file made up: name, mimeType, buffer."""
@@ -77,14 +99,14 @@ class PageUnderTest:
         )
 
     def wait_done(self, count: int = 1, status: str = "done") -> None:
-        self.tab.locator(f".thumb[data-status={status}]").nth(count - 1).wait_for(timeout=PATIENCE)
+        self.tab.locator(f".thumb[data-status={status}]").nth(count - 1).wait_for()
 
     def pick(self, group: str, value: str) -> None:
         self.tab.locator(f'input[name="{group}"][value="{value}"]').check(force=True)
 
     def save(self, button: str = "#save") -> tuple[str, bytes]:
         """What a click saves: its name and content."""
-        with self.tab.expect_download(timeout=PATIENCE) as info:
+        with self.tab.expect_download() as info:
             self.tab.locator(f"{button}:enabled").click()
         return info.value.suggested_filename, Path(info.value.path()).read_bytes()
 
@@ -92,9 +114,11 @@ class PageUnderTest:
         """What is saved, as Pillow reads it: (H, W, 4), (H, W, 3) or (H, W)."""
         return pixels(self.save()[1])
 
-    @property
-    def notices(self) -> str:
-        return str(self.tab.inner_text("#notices"))
+    def wait_to_see(self, selector: str, seen: Callable[[np.ndarray], bool]) -> None:
+        """Wait until the pixels shown at `selector`, (H, W, 3), are as `seen` wants them."""
+        end = time.monotonic() + PATIENCE / 1000
+        while not seen(pixels(self.tab.locator(selector).screenshot())[..., :3].astype(int)):
+            assert time.monotonic() < end, f"{selector} never looked so"
 
 
 def pixels(content: bytes) -> np.ndarray:

@@ -95,14 +95,9 @@ def test_what_is_seen_is_the_result(as_new: PageUnderTest) -> None:
     as_new.pick("view", "result")
     as_new.pick("background", "colour")
     as_new.tab.locator("#colour").fill("#ff00ff")
-    as_new.tab.wait_for_timeout(1000)
-    box = as_new.tab.locator("#stage").screenshot()
-    seen = pixels(box)[..., :3].reshape(-1, 3)
-    assert (np.abs(seen.astype(int) - (255, 0, 255)).max(-1) <= 2).mean() > 0.2
+    as_new.wait_to_see("#stage", lambda seen: bool((np.abs(seen - (255, 0, 255)).max(-1) <= 2).mean() > 0.2))
     as_new.pick("view", "alpha")
-    as_new.tab.wait_for_timeout(1000)
-    seen = pixels(as_new.tab.locator("#stage").screenshot())[..., :3].reshape(-1, 3)
-    assert (seen.min(-1) > 250).mean() > 0.1
+    as_new.wait_to_see("#stage", lambda seen: bool((seen.min(-1) > 250).mean() > 0.1))
 
 
 def test_webp_has_the_same_alpha(as_new: PageUnderTest) -> None:
@@ -139,7 +134,7 @@ def test_a_pasted_text_is_no_picture(page: PageUnderTest) -> None:
     page.tab.evaluate(
         "document.body.dispatchEvent(new ClipboardEvent('paste', { bubbles: true, clipboardData: new DataTransfer() }))"
     )
-    assert "holds no picture" in page.notices
+    page.expect("#notices").to_contain_text("holds no picture")
 
 
 def test_one_broken_among_many(page: PageUnderTest) -> None:
@@ -154,10 +149,10 @@ def test_one_broken_among_many(page: PageUnderTest) -> None:
     )
     page.wait_done(2)
     page.wait_done(2, status="failed")
-    assert page.tab.inner_text("#strip-title") == "2 of 4 pictures done, 2 failed"
+    page.expect("#strip-title").to_have_text("2 of 4 pictures done, 2 failed")
     page.tab.locator(".thumb").nth(1).click()
-    page.tab.locator("#trouble:has-text('damaged')").wait_for()
-    assert page.tab.locator("#save").is_disabled()
+    page.expect("#trouble").to_contain_text("damaged")
+    page.expect("#save").to_be_disabled()
     page.tab.locator(".thumb").nth(0).click()
     name, content = page.save("#save-all")
     inside = unzip(content)
@@ -184,24 +179,28 @@ def test_a_wide_colour_profile_becomes_srgb(page: PageUnderTest) -> None:
     flat = np.full((64, 64, 3), (120, 200, 90), np.uint8)
     page.choose(as_file("wide.png", encoded(flat, icc_profile=ADOBE)))
     page.wait_done()
-    shown = pixels(page.tab.locator("#canvas").screenshot())
     want = read_picture(encoded(flat, icc_profile=ADOBE)).rgb[32, 32].astype(int)
     assert np.abs(want - (120, 200, 90)).max() > 20
-    page.pick("view", "compare")
-    middle = shown[shown.shape[0] // 2, shown.shape[1] // 2 - 40, :3].astype(int)
-    assert np.abs(middle - want).max() <= 3
+
+    def converted(shown: np.ndarray) -> bool:
+        height, width = shown.shape[:2]
+        return bool(np.abs(shown[height // 2, width // 2 - 40] - want).max() <= 3)  # left of the divider: before
+
+    page.wait_to_see("#canvas", converted)
 
 
 def test_cancelling_and_trying_again(page: PageUnderTest) -> None:
     page.open()
+    page.tab.route("**/*.onnx", lambda route: None)  # the model does not come, so neither picture can be done before
     page.choose(COFFEE, PHOTOS / "flower.jpg")
     page.tab.locator("#cancel-one").click()
     page.wait_done(2, status="cancelled")
+    page.tab.unroute("**/*.onnx")
     page.tab.locator("#retry").click()
     page.wait_done(1)
     page.tab.locator("#clear").click()
-    assert page.tab.locator("#choose").is_visible()
-    assert page.tab.locator(".thumb").count() == 0
+    page.expect("#choose").to_be_visible()
+    page.expect(".thumb").to_have_count(0)
 
 
 def test_the_sample_is_drawn_and_cut_out(page: PageUnderTest) -> None:
@@ -214,25 +213,28 @@ def test_the_sample_is_drawn_and_cut_out(page: PageUnderTest) -> None:
 
 def test_zoom_by_keys_and_wheel_and_the_divider(as_new: PageUnderTest) -> None:
     tab = as_new.tab
+    as_new.expect("#divider").to_have_attribute("aria-valuenow", "50")  # the result is uncovered
     tab.locator("#zoom-fit").click()
-    fitted = tab.inner_text("#zoom-value")
+    shown = tab.inner_text("#zoom-value")
+    fitted = int(shown.removesuffix(" %"))
     tab.locator("#stage").focus()
     for key in ("+", "+", "ArrowLeft", "ArrowUp"):
         tab.keyboard.press(key)
-    tab.wait_for_timeout(100)
-    near = int(tab.inner_text("#zoom-value").removesuffix(" %"))
-    assert near > 1.4 * int(fitted.removesuffix(" %"))
+    near = wait_for_zoom(as_new, "now > before * 1.4", fitted)
     tab.mouse.move(500, 300)
     tab.mouse.wheel(0, 300)
-    tab.wait_for_timeout(100)
-    assert int(tab.inner_text("#zoom-value").removesuffix(" %")) < near
+    wait_for_zoom(as_new, "now < before", near)
     tab.keyboard.press("0")
-    tab.wait_for_timeout(100)
-    assert tab.inner_text("#zoom-value") == fitted
-    divider = tab.locator("#divider")
-    divider.focus()
+    as_new.expect("#zoom-value").to_have_text(shown)
+    tab.locator("#divider").focus()
     tab.keyboard.press("Home")
     tab.keyboard.press("PageUp")
-    tab.wait_for_timeout(100)
-    assert divider.get_attribute("aria-valuenow") == "10"
-    assert divider.get_attribute("aria-valuetext") == "10 percent before, 90 percent after"
+    as_new.expect("#divider").to_have_attribute("aria-valuenow", "10")
+    as_new.expect("#divider").to_have_attribute("aria-valuetext", "10 percent before, 90 percent after")
+
+
+def wait_for_zoom(page: PageUnderTest, condition: str, before: int) -> int:
+    """The zoom in percent, once `condition` on `now` and `before` holds."""
+    now = "const now = parseInt(document.getElementById('zoom-value').textContent)"
+    handle = page.tab.wait_for_function(f"(before) => {{ {now}; return {condition} && now; }}", arg=before)
+    return int(handle.json_value())

@@ -56,7 +56,8 @@ def dressed(chromium: Any, site: str, request: pytest.FixtureRequest) -> Iterato
 
 
 def serious(page: PageUnderTest, axe: str) -> list[str]:
-    """What axe finds that is serious or critical."""
+    """What axe finds that is serious or critical; colours that are still fading do not count."""
+    page.settle()
     page.tab.evaluate(axe)
     found = page.tab.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
     return [
@@ -71,16 +72,13 @@ def test_axe_finds_nothing_serious(dressed: PageUnderTest, axe: str, scheme: str
     tab = dressed.tab
     tab.emulate_media(color_scheme=scheme)
     tab.locator(f":root[data-theme={scheme}]").wait_for(state="attached")
-    tab.wait_for_timeout(400)  # colours fade
     for picture in range(2):
         tab.locator(".thumb").nth(picture).click()
         assert serious(dressed, axe) == []
-    tab.locator("#open-models").click()
-    tab.locator("#model-list .variant").first.wait_for()
-    tab.wait_for_timeout(200)
+    dressed.open_models()
     assert serious(dressed, axe) == []
     tab.keyboard.press("Escape")
-    assert tab.locator("#models").is_hidden()
+    dressed.expect("#models").to_be_hidden()
 
 
 @pytest.mark.parametrize("dress", DRESSES)
@@ -99,6 +97,7 @@ def test_nothing_is_cut_off(dressed: PageUnderTest) -> None:
     width, height = (dressed.tab.viewport_size[side] for side in ("width", "height"))
     assert dressed.tab.evaluate("document.documentElement.scrollWidth") <= width
     dressed.tab.locator(".thumb").nth(0).click()
+    dressed.expect("#trouble").to_be_hidden()
     for part in ("#stage", "#save", "#privacy"):
         box = dressed.tab.locator(part).bounding_box()
         assert box and box["x"] >= 0 and box["x"] + box["width"] <= width and box["y"] + box["height"] <= height
@@ -106,12 +105,11 @@ def test_nothing_is_cut_off(dressed: PageUnderTest) -> None:
 
 def test_dark_when_asked_for_and_kept(page: PageUnderTest) -> None:
     page.open()
-    toggle = page.tab.locator("#theme")
-    assert toggle.get_attribute("aria-pressed") == "false"
-    toggle.click()
-    assert page.tab.locator(":root").get_attribute("data-theme") == "dark"
+    page.expect("#theme").to_have_attribute("aria-pressed", "false")
+    page.tab.locator("#theme").click()
+    page.expect(":root").to_have_attribute("data-theme", "dark")
     page.open()
-    assert page.tab.locator(":root").get_attribute("data-theme") == "dark"
+    page.expect(":root").to_have_attribute("data-theme", "dark")
 
 
 def test_with_keys_alone(page: PageUnderTest) -> None:
@@ -126,7 +124,7 @@ def test_with_keys_alone(page: PageUnderTest) -> None:
     press("Enter")
     page.wait_done()
     page.tab.locator("#divider").wait_for()
-    assert page.tab.evaluate(focused) == "stage"
+    page.expect("#stage").to_be_focused()
     page.tab.locator("#open-models").focus()
     seen = set()
     for _ in range(24):
@@ -135,14 +133,14 @@ def test_with_keys_alone(page: PageUnderTest) -> None:
     assert seen >= {"stage", "divider", "zoom-in", "zoom-fit", "thumb", "view", "background", "clean", "format", "save"}
     page.tab.locator('input[name="view"]:checked').focus()
     press("ArrowRight")
-    assert page.tab.locator('input[name="view"]:checked').get_attribute("value") == "result"
-    assert "balloon.png" in page.tab.inner_text("#announcer")
+    page.expect('input[name="view"]:checked').to_have_attribute("value", "result")
+    page.expect("#announcer").to_contain_text("balloon.png")
 
 
 def test_the_page_says_where_pictures_go(page: PageUnderTest) -> None:
     page.open()
-    assert page.tab.inner_text("#privacy") == "Pictures never leave this machine"
-    assert page.tab.locator("#place").is_hidden()  # no server answers here
+    page.expect("#privacy").to_have_text("Pictures never leave this machine")
+    page.expect("#place").to_be_hidden()  # no server answers here
 
 
 def test_the_server_computes_only_when_it_is_chosen(page: PageUnderTest) -> None:
@@ -162,13 +160,13 @@ def test_the_server_computes_only_when_it_is_chosen(page: PageUnderTest) -> None
     page.choose(photo)
     page.wait_done()
     assert not sent
-    page.tab.locator("#open-models").click()
+    page.open_models()
     page.pick("place", "server")
-    assert page.tab.inner_text("#privacy").startswith("Pictures are sent to 127.0.0.1")
+    page.expect("#privacy").to_contain_text("Pictures are sent to 127.0.0.1")
     page.tab.keyboard.press("Escape")
-    page.tab.locator("#item-status:has-text('600 x 400')").wait_for()
+    page.expect("#item-status").to_contain_text("600 x 400")
     page.wait_done()
     assert len(sent) == 1 and "model=lite" in sent[0] and "output=mask" in sent[0]
     page.pick("view", "alpha")
     assert (page.saved_pixels() == mask).all()
-    assert "Pictures are now sent to" in page.notices
+    page.expect("#notices").to_contain_text("Pictures are now sent to")

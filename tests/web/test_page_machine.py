@@ -47,7 +47,9 @@ def test_the_page_stays_awake_while_it_computes(page: PageUnderTest) -> None:
     page.choose(COFFEE, PHOTOS / "flower.jpg")
     page.wait_done(2)
     longest = max(page.tab.evaluate("window.longTasks"), default=0)
-    assert longest < 200  # milliseconds; the pictures take seconds on a busy machine
+    # Milliseconds. Computing one picture in the page would be one task as long as the status says, or longer.
+    seconds = float(page.tab.inner_text("#item-status").split(" · ")[2].removesuffix(" s"))
+    assert longest < max(200, 500 * seconds)
     assert page.tab.evaluate("window.frames") > 10
 
 
@@ -58,7 +60,7 @@ def test_more_than_one_thread_where_the_headers_are(page: PageUnderTest) -> None
     assert page.tab.evaluate("crossOriginIsolated")
     cores = page.tab.evaluate("navigator.hardwareConcurrency")
     words = f"{min(cores, 8)} thread{'s' if cores > 1 else ''}"
-    assert page.tab.inner_text("#engine-label") == f"nano · {words}"
+    page.expect("#engine-label").to_have_text(f"nano · {words}")
 
 
 def test_one_thread_without_the_headers(chromium: Any, site_files: Mapping[str, Path | bytes]) -> None:
@@ -68,7 +70,7 @@ def test_one_thread_without_the_headers(chromium: Any, site_files: Mapping[str, 
         page.choose(COFFEE)
         page.wait_done()
         assert not page.tab.evaluate("crossOriginIsolated")
-        assert page.tab.inner_text("#engine-label") == "nano · 1 thread"
+        page.expect("#engine-label").to_have_text("nano · 1 thread")
         wanted = Remover("nano")(COFFEE).alpha * 255
         assert np.abs(alpha_of(page) - wanted).max() <= 3
         context.close()
@@ -79,34 +81,61 @@ def test_the_worker_that_adds_headers_brings_threads(chromium: Any, site_files: 
     with host(site_files, {}) as address:
         context = chromium.new_context()
         page = PageUnderTest(context, address).open()
-        for _ in range(50):
-            page.tab.wait_for_timeout(100)
-            if page.tab.evaluate("crossOriginIsolated"):
-                break
-        assert page.tab.evaluate("crossOriginIsolated")
+        page.tab.wait_for_function("() => crossOriginIsolated")
         context.close()
 
 
 def test_the_model_is_kept_listed_and_removed(page: PageUnderTest) -> None:
     page.open()
-    assert "9.2 MB" in page.tab.inner_text("#first-use")
+    page.expect("#first-use").to_contain_text("9.2 MB")
     page.choose(COFFEE)
     page.wait_done()
     page.requests.clear()
     page.open()
-    page.tab.locator("body[data-engine=ready]").wait_for(timeout=PATIENCE)
+    page.tab.locator("body[data-engine=ready]").wait_for()
     assert not [url for url in page.requests if url.endswith(".onnx")]
-    assert page.tab.inner_text("#first-use") == ""
-    page.tab.locator("#open-models").click()
-    assert "9.2 MB, kept here" in page.tab.inner_text("#model-list")
+    page.expect("#first-use").to_be_empty()
+    page.open_models()
+    page.expect("#model-list").to_contain_text("9.2 MB, kept here")
     page.tab.locator("#model-list button:text('Remove')").click()
-    page.tab.locator("#model-list :text('9.2 MB to download')").first.wait_for()
+    page.expect("#model-list").to_contain_text("9.2 MB to download")
     page.requests.clear()
     page.open()
-    assert "9.2 MB" in page.tab.inner_text("#first-use")
+    page.expect("#first-use").to_contain_text("9.2 MB")
     page.choose(COFFEE)
     page.wait_done()
     assert [url for url in page.requests if url.endswith(".onnx")]
+
+
+# The browser's store answers two questions, of the note on the page and of the list, truly and late.
+LATE = """() => {
+    const match = Cache.prototype.match;
+    window.asked = 0;
+    window.answered = 0;
+    Cache.prototype.match = async function (...given) {
+        const late = window.asked++ < 2;
+        const found = await match.apply(this, given);
+        if (!late) return found;
+        await new Promise((go) => setTimeout(go, 2000));
+        setTimeout(() => window.answered++, 100);
+        return found;
+    };
+}"""
+
+
+def test_an_old_answer_about_what_is_kept_comes_too_late(page: PageUnderTest) -> None:
+    page.open()
+    page.choose(COFFEE)
+    page.wait_done()
+    page.open_models()
+    page.expect("#model-list").to_contain_text("kept here")
+    page.tab.evaluate(LATE)
+    page.tab.locator("#backend").select_option("wasm")
+    page.tab.wait_for_function("() => window.asked >= 2")
+    page.tab.locator("#model-list button:text('Remove')").click()
+    page.expect("#model-list").to_contain_text("9.2 MB to download")
+    page.tab.wait_for_function("() => window.answered >= 2")
+    page.expect("#model-list").to_contain_text("9.2 MB to download")
 
 
 def test_without_a_connection_once_it_is_open(page: PageUnderTest) -> None:
@@ -134,7 +163,7 @@ def test_a_model_that_is_not_what_was_published(
         page = PageUnderTest(chromium.new_context(), address).open()
         page.choose(COFFEE)
         page.wait_done(status="failed")
-        assert sentence in page.tab.inner_text("#trouble")
+        page.expect("#trouble").to_contain_text(sentence)
         page.tab.context.close()
 
 
@@ -149,8 +178,8 @@ def test_too_little_memory_is_said_before_and_after(chromium: Any, site_files: M
     changed["variants"][0]["memory"] = 5_000_000_000
     with host({**site_files, MANIFEST: json.dumps(changed).encode()}) as address:
         page = PageUnderTest(chromium.new_context(), address).open()
-        page.tab.locator("#open-models").click()
-        assert "more than the 4 GB a page can have" in page.tab.inner_text("#model-list")
+        page.open_models()
+        page.expect("#model-list").to_contain_text("more than the 4 GB a page can have")
         page.tab.context.close()
 
 
@@ -187,8 +216,8 @@ def test_webgpu_without_an_adapter_falls_back_and_says_so(page: PageUnderTest) -
     page.open("?engine=webgpu")
     page.choose(COFFEE)
     page.wait_done()
-    assert "Computing on the processor instead." in page.notices
-    assert "thread" in page.tab.inner_text("#engine-label")
+    page.expect("#notices").to_contain_text("Computing on the processor instead.")
+    page.expect("#engine-label").to_contain_text("thread")
 
 
 @pytest.fixture
@@ -222,8 +251,8 @@ def test_webgpu_that_fails_its_self_test_falls_back_and_says_so(playwright: Any,
         page = PageUnderTest(browser.new_context(), address).open("?engine=webgpu")
         page.choose(COFFEE)
         page.tab.locator(".thumb[data-status=done]").wait_for(timeout=5 * PATIENCE)
-        assert "WebGPU failed its self-test" in page.notices
-        assert page.tab.get_attribute("body", "data-backend") == "wasm"
+        page.expect("#notices").to_contain_text("WebGPU failed its self-test")
+        page.expect("body").to_have_attribute("data-backend", "wasm")
     browser.close()
 
 
@@ -234,7 +263,7 @@ def test_webgpu_on_a_software_adapter_is_right(playwright: Any, small_nano: dict
         page = PageUnderTest(browser.new_context(), address).open("?engine=webgpu")
         page.choose(COFFEE)
         page.tab.locator(".thumb[data-status=done]").wait_for(timeout=8 * PATIENCE)
-        assert page.tab.get_attribute("body", "data-backend") == "webgpu"
+        page.expect("body").to_have_attribute("data-backend", "webgpu")
         wanted = Remover(small_nano["path"])(Image.open(COFFEE)).alpha * 255
         assert np.abs(alpha_of(page) - wanted).max() <= 3
     browser.close()
@@ -247,5 +276,5 @@ def test_a_webgpu_build_that_does_not_load_falls_back(playwright: Any, site_file
         page = PageUnderTest(browser.new_context(), address).open("?engine=webgpu")
         page.choose(COFFEE)
         page.wait_done()
-        assert "Computing on the processor instead." in page.notices
+        page.expect("#notices").to_contain_text("Computing on the processor instead.")
     browser.close()

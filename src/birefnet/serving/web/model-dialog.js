@@ -10,6 +10,7 @@ const DTYPES = { fp32: "32-bit weights", fp16: "16-bit weights", int8: "8-bit we
 export class ModelDialog extends EventTarget {
   /** @type {import("./engine.js").Choice} */
   choice;
+  #listings = 0;
 
   /**
    * @param {import("./models.js").Model[]} models
@@ -40,7 +41,9 @@ export class ModelDialog extends EventTarget {
   }
 
   async #list() {
+    const listing = ++this.#listings;
     const cards = await Promise.all(this.models.map((model) => this.#card(model)));
+    if (listing !== this.#listings) return; // a later one knows better, whichever ends first
     const focused = document.activeElement?.dataset?.key;
     $("model-list").replaceChildren(...cards);
     if (focused) $("model-list").querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
