@@ -92,11 +92,17 @@ def test_named_layers_keep_their_weights() -> None:
     assert types(model)["matrix"] == TensorProto.FLOAT and types(model)["kernel.steps"] == TensorProto.INT8
 
 
-def test_steps_are_as_fine_as_each_output_allows() -> None:
-    values = np.array([[1.0, -127.0], [0.0, 0.0], [0.5, 0.25]], np.float32)
-    steps, scale = storage.to_steps(values, 0)
-    assert steps.tolist() == [[1, -127], [0, 0], [127, 64]]
-    np.testing.assert_allclose(scale, [1, 1, 0.5 / 127])
+def test_small_layers_are_found_and_spared() -> None:
+    """The kernel has 1152 weights, the matrix and the Gemm 1280 each: 3712."""
+    model, _ = layers()
+    graph = model.graph
+    assert storage.smallest_layers(graph, 0.3) == frozenset()
+    assert storage.smallest_layers(graph, 1152 / 3712) == {"conv"}
+    assert len(storage.smallest_layers(graph, 0.7)) == 2
+    assert storage.smallest_layers(graph, 1) == {"conv", "product", "gemm"}
+    assert storage.smallest_layers(graph, 0.5, keep=frozenset({"conv"})) in ({"product"}, {"gemm"})
+    storage.store_int8(graph, keep=storage.smallest_layers(graph, 0.4))
+    assert types(model)["kernel"] == TensorProto.FLOAT and types(model)["matrix.steps"] == TensorProto.INT8
 
 
 def test_equal_initialisers_become_one() -> None:

@@ -170,15 +170,15 @@ def test_the_model_in_the_box_loses_less_than_a_grey_level_to_8_bits(tmp_path: P
 
 
 def test_each_variant_is_as_small_as_its_weights(folder: Path) -> None:
-    whole, half, quarter = (variant_of(folder, dtype)["bytes"] for dtype in ("fp32", "fp16", "int8"))
+    whole, half, third = (variant_of(folder, dtype)["bytes"] for dtype in ("fp32", "fp16", "int8"))
     assert 0.48 < half / whole < 0.55
-    assert quarter / whole < 0.32
+    assert 0.27 < third / whole < 0.37  # a quarter of its weights have 16 bits
 
 
 def test_only_weights_that_would_be_widened_at_once_change_the_sessions_options(folder: Path) -> None:
     folding = {"extra": {"optimization": {"disable_specified_optimizers": "ConstantFolding"}}}
     sessions = {row["dtype"]: row["session"] for row in manifest_of(folder)["variants"]}
-    assert sessions == {"fp32": {}, "fp16": folding, "int8": {}}
+    assert sessions == {"fp32": {}, "fp16": folding, "int8": folding}
 
 
 def test_weights_go_to_parts_of_the_size_asked_for(graph: Any, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ Legend: O outputs of a layer.
 from __future__ import annotations
 
 import hashlib
+import itertools
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birefnet.errors import require
+from birefnet.export.rounding import to_steps
 
 _SMALL = 64  # initialisers of fewer values stay float32: halving them saves nothing
 _SMALL_LAYER = 1024  # and layers of fewer weights gain nothing from 8 bits
 _LARGEST_HALF = float(np.finfo(np.float16).max)
-_STEPS = 127  # of an 8-bit weight to either side of zero
 
 # Operators with weights (their second input), and where the axis of the outputs is.
 _LAYERS = {"Conv": 0, "DeformConv": 0, "MatMul": -1, "Gemm": -1}
@@ -80,14 +82,23 @@ def store_int8(graph: Any, *, keep: frozenset[str] = frozenset()) -> None:
     put_first(graph, nodes)
 
 
-def to_steps(values: NDArray[Any], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Weights -> whole steps in -127..127 of the same shape, and the size of a step for each output (O,)."""
-    others = tuple(other for other in range(values.ndim) if other != axis)
-    scale = (np.abs(values).max(axis=others) / _STEPS).astype(np.float32)
-    scale[scale == 0] = 1  # a dead output: any scale does
-    shape = [1] * values.ndim
-    shape[axis] = -1
-    return np.round(values / scale.reshape(shape)).astype(np.int8), scale
+def smallest_layers(graph: Any, share: float, *, keep: frozenset[str] = frozenset()) -> frozenset[str]:
+    """The names of the nodes with the smallest weights, together at most `share` of all.
+
+    Rounding a layer's weights adds about as much noise whether it has a thousand or a million of them, so sparing
+    these from 8 bits costs least for what it gains.
+
+    Args:
+        graph: as for `store_int8`.
+        share: in 0..1, of the weights that `store_int8` would store.
+        keep: names of nodes that it leaves alone anyway.
+    """
+    sizes = {one.name: math.prod(one.dims) for one in graph.initializer}
+    candidates = sorted({name for name, _ in _weights(graph, keep)} & sizes.keys(), key=lambda name: sizes[name])
+    room = share * sum(sizes[name] for name in candidates)
+    ends = itertools.accumulate(sizes[name] for name in candidates)
+    spared = {name for name, end in zip(candidates, ends, strict=True) if end <= room}
+    return frozenset(node.name for node in graph.node if node.op_type in _LAYERS and spared & set(node.input))
 
 
 def values_of(initialiser: Any) -> NDArray[Any]:

@@ -1,0 +1,67 @@
+"""Weights in 8 bits, rounded so that the errors of an output's weights cancel.
+
+Rounding each weight to the nearest step leaves an error in their sum, and what follows a ReLU has a mean above zero,
+which that sum multiplies: every pixel of a channel moves the same way. Here the few weights that were nearest to
+being rounded the other way are, until the errors of each kernel, and then of each output, add up to nothing that a
+step could mend. It needs no pictures and costs nothing when the network runs. (The rounding of SQuant, Guo et al.,
+ICLR 2022, section 3, for scales that are given.)
+
+Legend: O outputs, C channels in, K taps of a kernel.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_STEPS = 127  # of an 8-bit weight to either side of zero
+
+Floats = NDArray[np.float32]
+
+
+def to_steps(values: NDArray[Any], axis: int) -> tuple[NDArray[np.int8], Floats]:
+    """Weights as whole steps, with a size of the step for each output.
+
+    Args:
+        values: the weights of a layer, all finite; the axes behind the second are a kernel's.
+        axis: that of the outputs, O long.
+
+    Returns:
+        Steps in -127..127 of the same shape, each less than one and a half from its weight (nearly all at most half
+        of one), and the size of a step for each output (O,).
+    """
+    first = np.moveaxis(values, axis, 0)
+    scale = (np.abs(first).reshape(len(first), -1).max(axis=1) / _STEPS).astype(np.float32)
+    scale[scale == 0] = 1  # a dead output: any scale does
+    exact = (first / scale.reshape(-1, *[1] * (first.ndim - 1))).astype(np.float32)
+    steps = np.round(exact)
+    taps = int(np.prod(first.shape[2:]))
+    if taps > 1:
+        _cancel(exact.reshape(-1, taps), steps.reshape(-1, taps))
+    _cancel(exact.reshape(len(first), -1), steps.reshape(len(first), -1))
+    steps = np.clip(steps, -_STEPS, _STEPS).astype(np.int8)
+    return np.ascontiguousarray(np.moveaxis(steps, 0, axis)), scale
+
+
+def _cancel(exact: Floats, steps: Floats) -> None:
+    """Move some of each line's steps by one, so that their errors add up to at most a half; those nearest to it.
+
+    Args:
+        exact: (N, M).
+        steps: the same, rounded; changed in place.
+    """
+    errors = steps - exact
+    surplus = np.round(errors.sum(axis=1, dtype=np.float64)).astype(np.int64)  # (N,) steps too many
+    most = int(np.abs(surplus).max(initial=0))
+    if most == 0:
+        return
+    towards = np.sign(surplus).astype(np.float32)[:, None]
+    errors *= -towards  # the most negative are moved first
+    count = min(most, exact.shape[1])
+    places = np.argpartition(errors, count - 1, axis=1)[:, :count]
+    order = np.argsort(np.take_along_axis(errors, places, axis=1), axis=1, kind="stable")
+    places = np.take_along_axis(places, order, axis=1)
+    moved = np.where(np.arange(count) < np.abs(surplus)[:, None], towards, 0)
+    np.put_along_axis(steps, places, np.take_along_axis(steps, places, axis=1) - moved, axis=1)
