@@ -98,9 +98,9 @@ def test_small_layers_are_found_and_spared() -> None:
     graph = model.graph
     assert storage.smallest_layers(graph, 0.3) == frozenset()
     assert storage.smallest_layers(graph, 1152 / 3712) == {"conv"}
-    assert len(storage.smallest_layers(graph, 0.7)) == 2
+    assert storage.smallest_layers(graph, 0.7) == {"conv", "product"}  # of two alike the first
     assert storage.smallest_layers(graph, 1) == {"conv", "product", "gemm"}
-    assert storage.smallest_layers(graph, 0.5, keep=frozenset({"conv"})) in ({"product"}, {"gemm"})
+    assert storage.smallest_layers(graph, 0.5, keep=frozenset({"conv"})) == {"product"}
     storage.store_int8(graph, keep=storage.smallest_layers(graph, 0.4))
     assert types(model)["kernel"] == TensorProto.FLOAT and types(model)["matrix.steps"] == TensorProto.INT8
 

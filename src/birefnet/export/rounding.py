@@ -32,7 +32,7 @@ def to_steps(values: NDArray[Any], axis: int) -> tuple[NDArray[np.int8], Floats]
         Steps in -127..127 of the same shape, each less than one and a half from its weight (nearly all at most half
         of one), and the size of a step for each output (O,).
     """
-    first = np.moveaxis(values, axis, 0)
+    first = np.ascontiguousarray(np.moveaxis(values, axis, 0))  # so that lines of it are views
     scale = (np.abs(first).reshape(len(first), -1).max(axis=1) / _STEPS).astype(np.float32)
     scale[scale == 0] = 1  # a dead output: any scale does
     exact = (first / scale.reshape(-1, *[1] * (first.ndim - 1))).astype(np.float32)

@@ -94,7 +94,8 @@ def smallest_layers(graph: Any, share: float, *, keep: frozenset[str] = frozense
         keep: names of nodes that it leaves alone anyway.
     """
     sizes = {one.name: math.prod(one.dims) for one in graph.initializer}
-    candidates = sorted({name for name, _ in _weights(graph, keep)} & sizes.keys(), key=lambda name: sizes[name])
+    candidates = [name for name in dict(_weights(graph, keep)) if name in sizes]  # in the graph's order, each once
+    candidates.sort(key=lambda name: sizes[name])
     room = share * sum(sizes[name] for name in candidates)
     ends = itertools.accumulate(sizes[name] for name in candidates)
     spared = {name for name, end in zip(candidates, ends, strict=True) if end <= room}
