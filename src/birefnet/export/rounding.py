@@ -3,8 +3,8 @@
 Rounding each weight to the nearest step leaves an error in their sum, and what follows a ReLU has a mean above zero,
 which that sum multiplies: every pixel of a channel moves the same way. Here the few weights that were nearest to
 being rounded the other way are, until the errors of each kernel, and then of each output, add up to nothing that a
-step could mend. It needs no pictures and costs nothing when the network runs. (The rounding of SQuant, Guo et al.,
-ICLR 2022, section 3, for scales that are given.)
+step could mend. It needs no pictures and costs nothing when the network runs. (After SQuant, Guo et al., ICLR 2022,
+which derives it from a Hessian that is constant within a kernel and within an output.)
 
 Legend: O outputs, C channels in, K taps of a kernel.
 """
