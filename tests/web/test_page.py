@@ -193,8 +193,10 @@ def test_cancelling_and_trying_again(page: PageUnderTest) -> None:
     page.open()
     page.tab.route("**/*.onnx", lambda route: None)  # the model does not come, so neither picture can be done before
     page.choose(COFFEE, PHOTOS / "flower.jpg")
+    page.expect("body").to_have_attribute("data-engine", "fetching")
     page.tab.locator("#cancel-one").click()
     page.wait_done(2, status="cancelled")
+    page.expect("body").to_have_attribute("data-engine", "idle")  # the worker is gone, not only its answer unwanted
     page.tab.unroute("**/*.onnx")
     page.tab.locator("#retry").click()
     page.wait_done(1)

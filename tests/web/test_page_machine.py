@@ -82,6 +82,10 @@ def test_the_worker_that_adds_headers_brings_threads(chromium: Any, site_files: 
         context = chromium.new_context()
         page = PageUnderTest(context, address).open()
         page.tab.wait_for_function("() => crossOriginIsolated")
+        page.choose(COFFEE)
+        page.wait_done()
+        threads = min(page.tab.evaluate("navigator.hardwareConcurrency"), 8)
+        page.expect("#engine-label").to_contain_text(f"{threads} thread")
         context.close()
 
 
