@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -143,17 +142,14 @@ def _write_variant(
     """Write the graph with its weights stored in one way, load it again, and compare it with the network."""
     options.report(f"writing and comparing {dtype}")
     path = folder / GRAPHS[dtype]
-    stored = _stored(model, dtype)
-    widened = 0 if _SESSION[dtype] else sum(_float_bytes(stored.graph))
-    write_graph(stored, path, part_bytes=part_bytes)
-    del stored
+    write_graph(_stored(model, dtype), path, part_bytes=part_bytes)
     runtime = OnnxRuntime(path, device="cpu", keep_memory=False)
     proof = compare(network, runtime, example_picture(spec).numpy(), **_LIMITS[dtype]._asdict())
     files = files_of(path, folder)
     variant = Variant(
         dtype=dtype,
         files=files,
-        memory=memory_needed(sum(one.bytes for one in files), widened, activations),
+        memory=memory_needed(sum(one.bytes for one in files), 0, activations),  # none is widened at once: _SESSION
         largest_alpha_error=proof.largest,
         mean_alpha_error=proof.mean,
         session=_SESSION[dtype],
@@ -177,14 +173,6 @@ def _stored(model: Any, dtype: Dtype) -> Any:
     if dtype != "fp32":
         store_half(copy.graph)
     return copy
-
-
-def _float_bytes(graph: Any) -> Iterator[int]:
-    """Of each initialiser that a Cast widens: its bytes as float32."""
-    halves = {node.input[0] for node in graph.node if node.op_type == "Cast"}
-    for one in graph.initializer:
-        if one.name in halves:
-            yield 2 * len(one.raw_data)
 
 
 def _describe(source: str, spec: InputSpec, own_size: tuple[int, int], variants: tuple[Variant, ...]) -> WebModel:
