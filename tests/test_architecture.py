@@ -17,21 +17,23 @@ from tests.core_import import is_core
 PACKAGE = Path(birefnet.__file__).parent
 
 # room -> what it may import of ours, wherever the import stands
+GROUND = {"errors", "files"}
 ARROWS = {
     "errors": set(),
-    "pixels": {"errors"},
-    "network": {"errors"},
-    "weights": {"errors", "network"},
-    "runtimes": {"errors", "pixels", "network", "weights"},
-    "data": {"errors", "pixels"},
-    "evaluation": {"errors", "pixels", "network", "weights", "data", "runtimes"},
-    "training": {"errors", "pixels", "network", "weights", "data", "evaluation"},
-    "export": {"errors", "pixels", "network", "weights", "data", "runtimes"},
-    "benchmarking": {"errors", "pixels", "network", "weights", "runtimes", "export"},
-    "remover": {"errors", "pixels", "runtimes", "weights"},
-    "serving": {"errors", "pixels", "runtimes", "weights", "remover"},
+    "files": set(),
+    "pixels": GROUND,
+    "network": GROUND,
+    "weights": {*GROUND, "network"},
+    "runtimes": {*GROUND, "pixels", "network", "weights"},
+    "data": {*GROUND, "pixels"},
+    "evaluation": {*GROUND, "pixels", "network", "weights", "data", "runtimes"},
+    "training": {*GROUND, "pixels", "network", "weights", "data", "evaluation"},
+    "export": {*GROUND, "pixels", "network", "weights", "data", "runtimes"},
+    "benchmarking": {*GROUND, "pixels", "network", "weights", "runtimes", "export"},
+    "remover": {*GROUND, "pixels", "runtimes", "weights"},
+    "serving": {*GROUND, "pixels", "runtimes", "weights", "remover"},
     "cli": {
-        *("errors", "pixels", "network", "weights", "runtimes", "data", "evaluation", "training", "export", "remover"),
+        *(*GROUND, "pixels", "network", "weights", "runtimes", "data", "evaluation", "training", "export", "remover"),
         *("benchmarking", "serving"),
     },
     "__main__": {"cli"},
@@ -40,6 +42,7 @@ ARROWS = {
 # anything else is imported where it is used
 LIBRARIES = {
     "errors": set(),
+    "files": set(),
     "pixels": {"numpy", "PIL"},
     "network": set(),
     "weights": {"numpy", "safetensors", "huggingface_hub", "platformdirs", "tqdm"},

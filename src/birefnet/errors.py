@@ -6,12 +6,29 @@ those about a value given also derive from `ValueError`.
 
 from __future__ import annotations
 
+import difflib
 import importlib
+from collections.abc import Iterable
 from types import ModuleType
 
 
 class BiRefNetError(Exception):
-    """The base of all errors raised on purpose; its text is one sentence for a person."""
+    """The base of all errors raised on purpose; its text is one sentence for a person.
+
+    Both the sentence and the hint name parameters as Python does, in backticks: `overwrite=True`, `size=512`. The
+    command line shows them as its own options (`--overwrite`, `--size 512`).
+
+    Attributes:
+        hint: the way out, in a few words without a full stop; None where the sentence says all.
+    """
+
+    def __init__(self, message: str = "", *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Errors travel between processes: with their hint, and whatever a subclass adds."""
+        return (_restored, (type(self), self.args, self.__dict__))
 
 
 class ConfigError(BiRefNetError, ValueError):
@@ -48,6 +65,30 @@ class MissingExtra(BiRefNetError, ImportError):
 
 class DeviceError(BiRefNetError, RuntimeError):
     """A device or runtime that this machine does not have."""
+
+
+def _restored(kind: type[BiRefNetError], arguments: tuple[object, ...], state: dict[str, object]) -> BiRefNetError:
+    error = kind.__new__(kind, *arguments)
+    error.args = arguments
+    error.__dict__.update(state)
+    return error
+
+
+def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """The one of `known` that was likely meant by `word`; upper and lower case do not matter.
+
+    Args:
+        cutoff: how alike they must be, from 0 (anything will do) to 1 (equal).
+    """
+    by_lower = {name.lower(): name for name in known}
+    found = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=cutoff)
+    return by_lower[found[0]] if found else None
+
+
+def did_you_mean(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """A hint that names the `nearest` of `known`; None where nothing is near."""
+    found = nearest(word, known, cutoff=cutoff)
+    return None if found is None else f"did you mean `{found}`?"
 
 
 def require(module: str, extra: str) -> ModuleType:

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from birefnet.errors import ConfigError, InputError, PictureError
+from birefnet.files import write_whole
 from birefnet.pixels.picture import read_picture
-from birefnet.pixels.writing import write_atomic, write_picture
+from birefnet.pixels.writing import write_picture
 
 Y, X = np.mgrid[0:40, 0:60]
 RGB = np.stack([X * 4, Y * 6, X + Y], -1).astype(np.uint8)
@@ -102,7 +103,7 @@ def test_an_interrupted_write_leaves_the_old_file(interruption: type[BaseExcepti
         raise interruption
 
     with pytest.raises(interruption):
-        write_atomic(path, save)
+        write_whole(path, save)
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["a.png"]
 

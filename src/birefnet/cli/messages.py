@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from birefnet.errors import BiRefNetError
 
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130  # exit codes
 
@@ -20,16 +23,33 @@ def say(text: str) -> None:
 
 
 def say_error(error: BaseException | str, *, hint: str | None = None, about: str | None = None) -> None:
-    """Print `error: ...` and, where there is a way out, `hint: ...`.
+    """Print `error: ...` and, where there is a way out, `hint: ...`; parameters are shown as options.
 
-    An error's text may bring its own hint: whatever follows its first line, with or without the word `hint:`.
+    The hint is the error's own, or the one given; of a text of several lines, those after the first are hints too.
     `about` is the picture that the error is about; it stands in front unless the sentence names it.
     """
     first, *rest = str(error).strip().splitlines() or [type(error).__name__]
-    say(f"error: {about}: {first}" if about and about not in first else f"error: {first}")
-    for line in [*rest, *([hint] if hint else [])]:
+    say(as_options(f"error: {about}: {first}" if about and about not in first else f"error: {first}"))
+    own = error.hint if isinstance(error, BiRefNetError) else None
+    for line in [*rest, *filter(None, [own, hint])]:
         if line.strip():
-            say(f"hint: {line.strip().removeprefix('hint:').strip()}")
+            say(as_options(f"hint: {line.strip().removeprefix('hint:').strip()}"))
+
+
+def as_options(text: str) -> str:
+    """What the library says of its parameters, in the words of the command line.
+
+    `overwrite=True` -> `--overwrite`; `size=512` -> `--size 512`; `memory="low"` -> `--memory low`.
+    """
+    return _PARAMETER.sub(_as_option, text)
+
+
+_PARAMETER = re.compile(r"`([a-z][a-z_]*)=([^`]+)`")
+
+
+def _as_option(found: re.Match[str]) -> str:
+    name, value = found[1].replace("_", "-"), found[2].strip("\"'")
+    return f"`--{name}`" if value == "True" else f"`--{name} {value}`"
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from birefnet.data.check import PairReport, Report
 from birefnet.data.findings import KINDS, Finding, count_of
 from birefnet.data.reading import MaskKind, decode_mask, read_rgb
 from birefnet.errors import BiRefNetError
-from birefnet.pixels.writing import write_atomic
+from birefnet.files import write_whole
 
 HEIGHT = 220  # of a thumbnail, in pixels; twice what is shown, for dense screens
 WIDEST = 440
@@ -50,7 +50,7 @@ def write_sheet(report: Report, target: Path) -> None:
     Raises:
         OSError: as the file system has it.
     """
-    write_atomic(target, lambda stream: stream.writelines(text.encode() for text in _page(report)))
+    write_whole(target, lambda stream: stream.writelines(text.encode() for text in _page(report)))
 
 
 def _page(report: Report) -> Iterator[str]:

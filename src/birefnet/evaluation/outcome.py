@@ -14,7 +14,7 @@ from birefnet.evaluation.problems import some
 from birefnet.evaluation.report import html_report
 from birefnet.evaluation.run import SetResult
 from birefnet.evaluation.tables import MEAN, Table, latex, markdown, mean_of_sets, per_image_csv
-from birefnet.evaluation.textfile import write_text
+from birefnet.files import write_text
 
 FILES = ("per_image.csv", "evaluation.json", "table.md", "table.tex", "report.html")
 

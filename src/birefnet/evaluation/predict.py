@@ -10,7 +10,7 @@ from typing import Any
 
 from birefnet.errors import ConfigError
 from birefnet.evaluation.files import TruthSet
-from birefnet.evaluation.textfile import write_text
+from birefnet.files import write_text
 from birefnet.pixels.alpha import finish
 from birefnet.pixels.compose import to_mask
 from birefnet.pixels.picture import read_picture

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
-import stat
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from birefnet.errors import ConfigError, InputError, PictureError
+from birefnet.files import write_whole
 
 WRITABLE_SUFFIXES = {
     ".png": "PNG",
@@ -63,7 +59,7 @@ def write_picture(
         if path is None:
             save(target)
         else:
-            write_atomic(path, save)
+            write_whole(path, save)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise PictureError(f"Cannot write {name}: {reason.rstrip('.')}.") from error
@@ -86,28 +82,6 @@ def output_format(path: Path | None, format: str | None) -> str:
         known = ", ".join(WRITABLE_SUFFIXES)
         raise ConfigError(f"Cannot tell a format from the name `{path.name}`; wanted one of: {known}.")
     return WRITABLE_SUFFIXES[path.suffix.lower()]
-
-
-def write_atomic(path: Path, save: Callable[[BinaryIO], None]) -> None:
-    """Let `save` write to a new file beside `path`, then give it that name; leave nothing behind on failure.
-
-    Raises:
-        OSError: as the file system has it.
-    """
-    path = Path(os.path.realpath(path))  # a link keeps pointing to what it points to
-    with contextlib.suppress(OSError):
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe or device has no name to take over
-            with path.open("wb") as stream:
-                return save(stream)
-    beside = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
-    try:
-        with beside.open("xb") as stream:
-            save(stream)
-        beside.replace(path)
-    except BaseException:  # Ctrl-C too
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        raise
 
 
 def _image(array: NDArray[np.uint8]) -> Image.Image:

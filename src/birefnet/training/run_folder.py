@@ -18,7 +18,8 @@ import torch
 
 import birefnet
 from birefnet.errors import ConfigError, DataError, MissingExtra, require
-from birefnet.pixels.writing import write_atomic, write_picture
+from birefnet.files import write_whole
+from birefnet.pixels.writing import write_picture
 from birefnet.training.config import Recipe
 from birefnet.training.sheets import draw_sheet
 from birefnet.training.state import read_state
@@ -176,7 +177,7 @@ class Table:
             for line in lines:
                 stream.write((",".join(_quoted(entry) for entry in line) + "\r\n").encode())
 
-        write_atomic(self.path, save)
+        write_whole(self.path, save)
         self._columns = columns
 
 
@@ -223,7 +224,7 @@ def _board(folder: Path, step: int) -> Any:
 
 def _write(path: Path, text: str) -> None:
     save: Callable[[BinaryIO], Any] = lambda stream: stream.write(text.encode())  # noqa: E731
-    write_atomic(path, save)
+    write_whole(path, save)
 
 
 def _number(text: str | None) -> float:

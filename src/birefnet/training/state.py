@@ -22,7 +22,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from birefnet.errors import ConfigError, WeightsError
-from birefnet.pixels.writing import write_atomic
+from birefnet.files import write_whole
 from birefnet.training.average import Average, local
 
 VERSION = 1
@@ -107,7 +107,7 @@ def write_state(state: dict[str, Any], path: Path) -> None:
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, save)
+        write_whole(path, save)
     except (OSError, RuntimeError) as error:
         raise WeightsError(f"The state of the run cannot be written to `{path}`: {error}") from error
 

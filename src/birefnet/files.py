@@ -1,0 +1,144 @@
+"""Files and folders that appear whole or not at all: the one way anything here is written under its final name.
+
+What is written goes to a hidden name beside its target (`.NAME.TOKEN.part`) and is renamed when it is complete.
+Whatever interrupts it, a full disk or Ctrl-C, leaves no part of it behind and what was there before as it was; two
+writers of one target do not meet: the later one wins.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+_LONGEST = 100  # bytes of the target's name in the hidden one: file systems allow 255 bytes in all
+_TRIES = 8  # of putting a folder in place while somebody else does the same
+
+
+def write_whole(path: str | os.PathLike[str], save: Callable[[BinaryIO], None]) -> None:
+    """Let `save` write a file to a stream; `path` names it once it is complete.
+
+    A link keeps pointing to its target, which is what is replaced. A pipe or a device, which has no name to take over,
+    is written to directly.
+
+    Raises:
+        OSError: as the file system has it.
+    """
+    target = Path(os.path.realpath(path))
+    if _is_special(target):
+        with target.open("wb") as stream:
+            return save(stream)
+    with whole_file(target) as part, part.open("xb") as stream:
+        save(stream)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write UTF-8 text with the line ends it has, whole or not at all.
+
+    Raises:
+        OSError: as the file system has it.
+    """
+    content = text.encode("utf-8", "surrogateescape")  # names of files that are not UTF-8 stay what they are
+
+    def save(stream: BinaryIO) -> None:
+        stream.write(content)
+
+    write_whole(path, save)
+
+
+def write_json(path: str | os.PathLike[str], value: object, *, indent: int | None = 2) -> None:
+    """Write a value as JSON and a line end, whole or not at all.
+
+    Raises:
+        OSError: as the file system has it.
+        TypeError: if JSON cannot hold the value.
+    """
+    write_text(path, json.dumps(value, indent=indent) + "\n")
+
+
+@contextlib.contextmanager
+def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """For libraries that write to a path: yields one beside `path`, which gets its name if the block ends well.
+
+    The path that is given does not exist yet and keeps the suffix of `path`.
+
+    Raises:
+        OSError: as the file system has it.
+    """
+    target = Path(os.path.realpath(path))
+    part = beside(target)
+    try:
+        yield part
+        part.replace(target)
+    except BaseException:  # Ctrl-C too
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise
+
+
+@contextlib.contextmanager
+def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yields an empty folder beside `path`, which takes the place of whatever is there if the block ends well.
+
+    Raises:
+        OSError: as the file system has it.
+    """
+    target = Path(os.path.realpath(path))
+    part = beside(target)
+    part.mkdir(parents=True)
+    try:
+        yield part
+        _put_folder(part, target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def beside(path: Path) -> Path:
+    """A hidden name in the folder of `path` that nobody else uses: `.NAME.TOKEN.part`, before the suffix of `path`.
+
+    The suffix stays because libraries choose a format by it.
+    """
+    suffix = path.suffix if len(os.fsencode(path.suffix)) <= 16 else ""
+    stem = os.fsencode(path.name.removesuffix(suffix))[:_LONGEST].decode("utf-8", "ignore")
+    return path.with_name(f".{stem}.{secrets.token_hex(4)}.part{suffix}")
+
+
+def _put_folder(part: Path, target: Path) -> None:
+    """Give `part` the name `target`; an older one there steps aside first, and comes back if this fails."""
+    for _ in range(_TRIES):
+        old = beside(target)
+        with contextlib.suppress(FileNotFoundError):
+            target.replace(old)
+        try:
+            part.replace(target)
+        except OSError as error:
+            if old.exists() and not target.exists():
+                old.replace(target)
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # somebody else was quicker: theirs steps aside next
+                shutil.rmtree(old, ignore_errors=True)
+                continue
+            raise
+        _remove(old)
+        return
+    raise OSError(errno.EBUSY, "Other programs keep writing here", str(target))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _is_special(path: Path) -> bool:
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False
