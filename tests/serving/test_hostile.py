@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from birefnet.serving import suspicion
 from tests.serving.live import picture
 
 
@@ -73,6 +74,44 @@ FILES = {
     "a GIF without a frame": (b"GIF89a\x08\0\x08\0\0\0\0;", 422),
     "a picture of no width": (png(0, 8), 422),
 }
+
+
+def scans(many: int, *, before: bytes = b"") -> bytes:
+    """A JPEG with so many scans, and segments before them."""
+    whole = picture(format="JPEG")
+    return whole[:2] + before + whole[2:-2] + b"\xff\xda\x00\x02" * many + whole[-2:]
+
+
+FILM = b"\0\0\0\x18ftypmp42" + b"\xff\xda\x12\xff\xd8" * 4000
+THUMBNAIL = b"\xff\xe1\x40\x02" + (b"\xff\xda\x00\x02" * 0x1000)[:0x4000]
+RESTARTED = picture(format="JPEG").replace(b"\xff\xda", b"\xff\xdd\x00\x04\x00\x01\xff\xda")
+SCANS = {
+    "a film behind it": (picture(format="JPEG") + FILM, None),
+    "a second picture behind it": (picture(format="JPEG") + scans(5000), None),
+    "a thumbnail and a profile": (scans(3, before=THUMBNAIL * 20), None),
+    "two hundred thousand restarts": (RESTARTED[:-2] + b"\xff\xd0\x11\xff\xd1" * 100_000 + b"\xff\xd9", None),
+    "coded bytes that look like scans": (picture(format="JPEG")[:-2] + b"\xff\x00\xda" * 9000 + b"\xff\xd9", None),
+    "fill bytes": (picture(format="JPEG")[:-2] + b"\xff" * 3_000_000 + b"\xff\xd9", None),
+    "exactly as many as are taken": (scans(suspicion.MAX_SCANS - 1), None),
+    "one more": (scans(suspicion.MAX_SCANS), "scans"),
+    "behind a segment with an end in it": (scans(3000, before=b"\xff\xe2\x00\x06\xff\xd9\xff\xd9"), "scans"),
+    "behind fill bytes": (scans(3000, before=b"\xff\xff\xff\xfe\x00\x02"), "scans"),
+    "without an end, and a film": (picture(format="JPEG")[:-2] + b"\xff\xda\x00\x02" * 3000 + FILM, "scans"),
+    "a million segments": (scans(1, before=b"\xff\xfe\x00\x02" * 1_000_000), "segments"),
+}
+
+
+@pytest.mark.parametrize("name", SCANS)
+def test_scans_are_counted_as_decoders_meet_them(name: str) -> None:
+    data, word = SCANS[name]
+    why = suspicion.why_refused(data)
+    assert why is None if word is None else word in str(why)
+
+
+def test_a_motion_photo_is_cut_out(client: Any) -> None:
+    answer = client.post("/v1/remove", files={"image": picture(format="JPEG") + FILM * 100})
+    assert answer.status_code == 200
+    assert answer.content == client.post("/v1/remove", files={"image": picture(format="JPEG")}).content
 
 
 @pytest.mark.parametrize("name", FILES)

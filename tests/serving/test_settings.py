@@ -48,6 +48,7 @@ def test_what_is_no_amount(text: str) -> None:
     [
         *({"queue": 0}, {"deadline": 0}, {"deadline": float("nan")}, {"api_key": "short"}, {"api_key": "\u00e4" * 9}),
         *({"models": {}}, {"devices": ()}, {"max_pixels": -1}, {"max_models": 0}, {"memory_limit": 0}),
+        *({"root_path": "/a/../b"}, {"root_path": "http://a/b"}, {"trusted_proxies": ("me",)}),
     ],
 )
 def test_settings_that_cannot_be_meant(wrong: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,7 @@ from birefnet.cli.messages import FAILED, bytes_bar
 from birefnet.errors import BiRefNetError, ConfigError, require
 
 if TYPE_CHECKING:
+    from birefnet.serving.service import Service
     from birefnet.serving.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -95,6 +96,26 @@ Origins = Annotated[
 ]
 MaxUpload = Annotated[str, typer.Option("--max-upload", metavar="SIZE", help="Of a picture's file.")]
 MaxPixels = Annotated[int, typer.Option("--max-pixels", min=1, metavar="N", help="Of a picture.")]
+RootPath = Annotated[
+    str,
+    typer.Option(
+        "--root-path",
+        metavar="PATH",
+        help="Below which a proxy shows it, for example /cut.",
+        show_default=False,
+    ),
+]
+TrustedProxies = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trusted-proxy",
+        metavar="ADDRESS",
+        envvar="FORWARDED_ALLOW_IPS",
+        help="Whose X-Forwarded-Proto, -Host and -Prefix are believed: an address, a network, or *; again for more "
+        "[default: this machine].",
+        show_default=False,
+    ),
+]
 FetchUrls = Annotated[
     bool, typer.Option("--fetch-urls", help="Fetch pictures by address, from the public internet only.")
 ]
@@ -131,6 +152,8 @@ def serve(
     origins: Origins = None,
     max_upload: MaxUpload = "32MB",
     max_pixels: MaxPixels = 50_000_000,
+    root_path: RootPath = "",
+    trusted_proxies: TrustedProxies = None,
     fetch_urls: FetchUrls = False,
     no_page: NoPage = False,
     web_only: WebOnly = None,
@@ -152,15 +175,21 @@ def serve(
     """
     for module in ("fastapi", "uvicorn", "python_multipart", "prometheus_client"):
         require(module, "serve")
+    from birefnet.serving.app import create_app, create_page_app
     from birefnet.serving.log import logging_to_stderr
+    from birefnet.serving.proxies import LOCAL
+    from birefnet.serving.run import run
     from birefnet.serving.settings import Settings, parse_bytes, parse_models
 
-    address: dict[str, Any] = {"host": host, "port": port}
+    trusted = tuple(trusted_proxies or LOCAL)
     with logging_to_stderr(log_level, log_format):
         if web_only:
             if no_page:
                 raise ConfigError("--web-only is the page, which --no-page leaves out; choose one of the two.")
-            _serve_page(_page(tuple(web_only), offline=offline), address)
+            page = _page(tuple(web_only), offline=offline)
+            assert page is not None
+            app = create_page_app(page, root_path=root_path, trusted_proxies=trusted)
+            _end(run(app, host=host, port=port))
             return
         settings = Settings(
             models=parse_models(models or ["nano"]),
@@ -178,17 +207,19 @@ def serve(
             origins=tuple(origins or ()),
             max_bytes=parse_bytes(max_upload),
             max_pixels=max_pixels,
+            root_path=root_path,
+            trusted_proxies=trusted,
             fetch_urls=fetch_urls,
         )
-        _serve_all(settings, preload or [settings.default_model], address, page=not no_page)
+        service = _service(settings, preload or [settings.default_model])
+        app = create_app(service, None if no_page else _page((), offline=offline, needed=False))
+        _end(run(app, host=host, port=port, line=service.line, grace=grace))
 
 
-def _serve_all(settings: Settings, preload: list[str], address: dict[str, Any], *, page: bool) -> None:
-    """The server; what cannot be had is said before it listens."""
+def _service(settings: Settings, preload: list[str]) -> Service:
+    """What the server's routes share; what cannot be had is said before it listens."""
     from birefnet.cli.options import fetch_model
-    from birefnet.serving.app import create_app
     from birefnet.serving.heap import share_one_heap
-    from birefnet.serving.run import run
     from birefnet.serving.service import Service
 
     share_one_heap()
@@ -198,17 +229,7 @@ def _serve_all(settings: Settings, preload: list[str], address: dict[str, Any], 
             raise ConfigError(f"`{name}` cannot be loaded before listening: it is not among the models offered.")
         fetch_model(settings.models[name], settings.devices[0], offline=settings.offline, quiet=False)
         service.models.load(name)
-    app = create_app(service, _page((), offline=settings.offline, needed=False) if page else None)
-    _end(run(app, line=service.line, grace=settings.grace, **address))
-
-
-def _serve_page(page: Mapping[str, Path | bytes] | None, address: dict[str, Any]) -> None:
-    """The page alone."""
-    from birefnet.serving.app import create_page_app
-    from birefnet.serving.run import run
-
-    assert page is not None
-    _end(run(create_page_app(page), **address))
+    return service
 
 
 def _page(folders: tuple[Path, ...], *, offline: bool, needed: bool = True) -> Mapping[str, Path | bytes] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,9 +18,11 @@ from birefnet.serving.describe import problems
 from birefnet.serving.guard import Guard
 from birefnet.serving.metrics import Metrics
 from birefnet.serving.page import PageRoute
+from birefnet.serving.proxies import LOCAL, Proxies, address_of, parse_prefix, path_of, root_of
 from birefnet.serving.refusal import Refusal, readable, refusal_of
 from birefnet.serving.schemas import State
 from birefnet.serving.service import Service
+from birefnet.serving.target import RequestTarget
 
 _TITLE = "birefnet"
 _DESCRIPTION = (
@@ -48,6 +50,7 @@ def create_app(service: Service, page: Mapping[str, Path | bytes] | None = None)
         version=__version__,
         description=_DESCRIPTION,
         lifespan=lifespan,
+        openapi_url=None,
         redoc_url=None,
         docs_url=None,
         redirect_slashes=False,
@@ -59,6 +62,7 @@ def create_app(service: Service, page: Mapping[str, Path | bytes] | None = None)
     _add_state(app, service)
     _add_errors(app)
     _add_page(app, page)
+    _add_target(app, service.settings.root_path, service.settings.trusted_proxies)
     app.add_middleware(Guard, max_bytes=service.settings.max_bytes, metrics=service.metrics)
     if service.settings.origins:
         app.add_middleware(
@@ -71,8 +75,18 @@ def create_app(service: Service, page: Mapping[str, Path | bytes] | None = None)
     return app
 
 
-def create_page_app(page: Mapping[str, Path | bytes]) -> FastAPI:
-    """The page alone; nothing computes here."""
+def create_page_app(
+    page: Mapping[str, Path | bytes], *, root_path: str = "", trusted_proxies: Sequence[str] = LOCAL
+) -> FastAPI:
+    """The page alone; nothing computes here.
+
+    Args:
+        page: as for `create_app`.
+        root_path, trusted_proxies: as for `Settings`.
+
+    Raises:
+        ConfigError: for a root path or a proxy that cannot be meant.
+    """
     app = FastAPI(
         title=_TITLE, version=__version__, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
     )
@@ -83,6 +97,7 @@ def create_page_app(page: Mapping[str, Path | bytes]) -> FastAPI:
 
     _add_errors(app)
     _add_page(app, page)
+    _add_target(app, root_path, trusted_proxies)
     app.add_middleware(Guard, max_bytes=1, metrics=Metrics())
     return app
 
@@ -115,9 +130,13 @@ def _add_state(app: FastAPI, service: Service) -> None:
 
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> Response:
-        return Response(
-            reference.to_page(app.openapi(), str(request.base_url)), media_type="text/html", headers=reference.HEADERS
-        )
+        page = reference.to_page(app.openapi(), address_of(request), root_of(request.scope))
+        return Response(page, media_type="text/html", headers=reference.HEADERS)
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def description(request: Request) -> Response:
+        root = root_of(request.scope)
+        return JSONResponse(app.openapi() | ({"servers": [{"url": root}]} if root else {}))
 
 
 def _add_errors(app: FastAPI) -> None:
@@ -136,13 +155,19 @@ def _answer(request: Request, error: HTTPException) -> Response:
     headers = dict(error.headers or {})
     kind = error.kind if isinstance(error, Refusal) else ""
     about_input = error.status_code == 422 or kind in _FAL_INPUT
-    if not about_input or not request.url.path.startswith(fal.PREFIX):
+    if not about_input or not path_of(request.scope).startswith(fal.PREFIX):
         return JSONResponse({"detail": sentence}, error.status_code, headers)
     kind = kind or "value_error"
     field = error.field if isinstance(error, Refusal) else None
     location = ["body", *([] if field is None else ["image_url" if field == "image" else field])]
     detail = [{"loc": location, "msg": sentence, "type": kind}]
     return JSONResponse({"detail": detail}, 422, {**headers, "X-Fal-Error-Type": kind})
+
+
+def _add_target(app: FastAPI, root_path: str, trusted_proxies: Sequence[str]) -> None:
+    app.add_middleware(
+        RequestTarget, routes=app.routes, root_path=parse_prefix(root_path), proxies=Proxies(trusted_proxies)
+    )
 
 
 def _add_page(app: FastAPI, page: Mapping[str, Path | bytes] | None) -> None:

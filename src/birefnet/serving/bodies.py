@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
-from typing import Any
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
+from birefnet.pixels.kinds import find_kind
 from birefnet.serving.refusal import HUNG_UP, Refusal, readable
 
 FORM = "multipart/form-data"
@@ -28,9 +29,18 @@ class Body:
 
 
 class _InMemory(MultiPartParser):
-    """Keeps files in memory: they are limited in size, and pictures of users do not belong on a disk."""
+    """Gives every part as a file, in memory: sizes are limited, and pictures of users do not belong on a disk.
+
+    A part is a picture by its content and its field, not because it has a file name: many clients send none.
+    """
 
     spool_max_size = 1 << 62
+
+    def on_headers_finished(self) -> None:
+        part = self._current_part
+        if b"filename" not in parse_options_header(part.content_disposition)[1]:
+            part.content_disposition = (part.content_disposition or b"") + b'; filename=""'
+        super().on_headers_finished()
 
 
 def media_type(request: Request) -> str:
@@ -40,11 +50,14 @@ def media_type(request: Request) -> str:
     return message.get_content_type() if request.headers.get("content-type") else ""
 
 
-async def read_body(request: Request, *, files: Collection[str], raw: str | None = None) -> Body:
+async def read_body(
+    request: Request, *, files: Sequence[str], either: Collection[str] = (), raw: str | None = None
+) -> Body:
     """Read a form, or a picture that is the whole body.
 
     Args:
-        files: names of the form's fields that are files; no others are.
+        files: names of the form's fields that are files, the picture's first; no others are.
+        either: those of them that may be a text instead.
         raw: the name for a picture that is the whole body; None where only forms are taken.
 
     Raises:
@@ -54,7 +67,7 @@ async def read_body(request: Request, *, files: Collection[str], raw: str | None
     kind = media_type(request)
     texts = dict(request.query_params)
     if kind == FORM:
-        return await _read_form(request, files, texts)
+        return await _read_form(request, _Sorted(files, either, texts))
     if raw is None or not (kind in _RAW or kind.startswith("image/")):
         wanted = FORM if raw is None else f"{FORM}, or a picture as the whole body (image/*)"
         raise Refusal(415, f"Wanted {wanted}; got `{readable(kind)[:80]}`.", kind="unsupported_media_type")
@@ -73,13 +86,11 @@ async def read_all(request: Request) -> bytes:
         raise _gone() from None
 
 
-async def _read_form(request: Request, files: Collection[str], texts: dict[str, str]) -> Body:
+async def _read_form(request: Request, body: _Sorted) -> Body:
     parser = _InMemory(
         request.headers,
         request.stream(),
-        max_files=len(files),
-        max_fields=_FIELDS,
-        max_part_size=_FIELD_BYTES,
+        max_files=_FIELDS,
     )
     try:
         form = await parser.parse()
@@ -89,25 +100,78 @@ async def _read_form(request: Request, files: Collection[str], texts: dict[str, 
         raise _gone() from None
     except (ValueError, LookupError) as error:  # of headers that are no text
         raise Refusal(400, f"The form is damaged: {error}", kind="bad_form") from None
-    found: dict[str, bytes] = {}
     try:
-        for name, value in form.multi_items():
-            _put(name, value, files, texts, found)
+        for name, part in form.multi_items():
+            assert isinstance(part, UploadFile)  # `_InMemory` gives nothing else
+            body.put(name, part)
     finally:
         await form.close()
-    return Body(texts=texts, files=found)
+    return Body(texts=body.texts, files=body.found)
 
 
-def _put(name: str, value: Any, files: Collection[str], texts: dict[str, str], found: dict[str, bytes]) -> None:
-    """Sort one field of a form to where it belongs."""
-    if not isinstance(value, UploadFile):
-        texts[name] = value
-    elif name not in files:
-        raise Refusal(422, f"The form's field `{readable(name)[:80]}` is a file, but no such file is wanted.")
-    elif name in found:
-        raise Refusal(422, f"The form has the file `{name}` twice.", field=name)
-    else:
-        found[name] = value.file.read()
+class _Sorted:
+    """The parts of a form, where they belong.
+
+    Args:
+        files, either: as for `read_body`.
+        texts: those that are there already; a form's win.
+    """
+
+    def __init__(self, files: Sequence[str], either: Collection[str], texts: dict[str, str]) -> None:
+        self.texts = texts
+        self.found: dict[str, bytes] = {}
+        self._files = files
+        self._either = either
+
+    def put(self, name: str, part: UploadFile) -> None:
+        """Sort one part.
+
+        Raises:
+            Refusal: (422) if it is a file where none is wanted, or the other way round.
+        """
+        content = part.file.read()
+        is_file = bool(part.filename) or find_kind(content[:16]) is not None or _says_it_is_a_file(part)
+        if name in self._files and not content and not part.filename:
+            return  # how browsers send a field in which no file was chosen
+        if not is_file and (name not in self._files or name in self._either):
+            self.texts[name] = _to_text(name, content)
+        elif name not in self._files:
+            raise self._misplaced(name)
+        elif not is_file:
+            sentence = f"The form's field `{name}` holds no picture; send its file there."
+            raise Refusal(422, sentence, field=name, kind="image_load_error")
+        elif name in self.found:
+            raise Refusal(422, f"The form has the file `{name}` twice.", field=name)
+        else:
+            self.found[name] = content
+
+    def _misplaced(self, name: str) -> Refusal:
+        wanted = self._files[0]
+        shown = readable(name)[:80]
+        if wanted in self.found:
+            others = " and ".join(f"`{file}`" for file in self._files)
+            return Refusal(422, f"The form's field `{shown}` is a file, which is not wanted; files belong in {others}.")
+        sentence = f"The form has a file in the field `{shown}`; send the picture in the field `{wanted}`."
+        return Refusal(422, sentence, field=wanted)
+
+
+def _says_it_is_a_file(part: UploadFile) -> bool:
+    kind = (part.content_type or "").lower()
+    return kind.startswith("image/") or (kind.startswith("application/octet-stream") and bool(part.size))
+
+
+def _to_text(name: str, content: bytes) -> str:
+    """A field's text.
+
+    Raises:
+        Refusal: (422) if it is longer than any option's.
+    """
+    if len(content) > _FIELD_BYTES:
+        raise Refusal(422, f"The form's field `{readable(name)[:80]}` is neither a picture nor an option's text.")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
 
 
 def _gone() -> Refusal:

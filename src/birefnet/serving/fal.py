@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from birefnet.remover import Cutout
 from birefnet.serving.bodies import media_type, read_all
 from birefnet.serving.describe import problems
+from birefnet.serving.proxies import address_of
 from birefnet.serving.refusal import Refusal, readable
 from birefnet.serving.schemas import FalImage, FalInput, FalOutput
 from birefnet.serving.service import Service
@@ -113,7 +114,7 @@ def _name(service: Service, request: Request, made: Made, stem: str, *, inline: 
     if inline:
         url = data_uri(made.data, kind)
     else:
-        url = f"{request.base_url}files/{service.results.put(made.data, kind, name)}"
+        url = address_of(request, f"files/{service.results.put(made.data, kind, name)}")
     return FalImage(
         url=url,
         content_type=kind,

@@ -11,6 +11,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import Receive, Scope, Send
 
+from birefnet.serving.proxies import path_of
 from birefnet.serving.site import HEADERS, START, content_type
 
 
@@ -30,7 +31,7 @@ class PageRoute(BaseRoute):
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         if scope["type"] == "http" and self._name(scope) in self._files:
-            return Match.FULL, {"route": self}
+            return Match.FULL if scope["method"] in ("GET", "HEAD") else Match.PARTIAL, {"route": self}
         return Match.NONE, {}
 
     def url_path_for(self, name: str, /, **path_params: object) -> object:  # type: ignore[override]
@@ -41,12 +42,9 @@ class PageRoute(BaseRoute):
         await self._answer(name or START, self._files[name], scope)(scope, receive, send)
 
     def _name(self, scope: Scope) -> str:
-        path = str(scope["path"]).removeprefix(str(scope.get("root_path", "")))
-        return path.removeprefix("/")
+        return path_of(scope).removeprefix("/")
 
     def _answer(self, name: str, source: Path | bytes, scope: Scope) -> Response:
-        if scope["method"] not in ("GET", "HEAD"):
-            return Response(status_code=405, headers={"Allow": "GET, HEAD"})
         headers = {**HEADERS, "ETag": _tag(source)}
         if Headers(scope=scope).get("if-none-match") == headers["ETag"]:
             return Response(status_code=304, headers=headers)

@@ -35,18 +35,20 @@ EXAMPLES = {
 }
 
 
-def to_page(description: dict[str, Any], base: str) -> str:
+def to_page(description: dict[str, Any], base: str, root: str = "") -> str:
     """An OpenAPI description -> HTML.
 
     Args:
         base: the server's address, with a slash at its end; for the examples.
+        root: the path in it, without one.
     """
     info = description["info"]
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8>",
         f"<meta name=viewport content='width=device-width'><title>{escape(info['title'])}: API</title>",
         f"<style>{_STYLE}</style><h1>{escape(info['title'])} {escape(info['version'])}</h1>",
-        f"<p>{_text(info['description'])}</p><p>For programs: <a href=openapi.json>openapi.json</a></p>",
+        f"<p>{_text(info['description'])}</p>",
+        f"<p>For programs: <a href='{escape(root)}/openapi.json'>openapi.json</a></p>",
     ]
     for path, methods in description["paths"].items():
         for method, operation in methods.items():

@@ -13,6 +13,7 @@ from birefnet.remover import Background, Cutout
 from birefnet.serving.bodies import FORM, read_body
 from birefnet.serving.describe import problems
 from birefnet.serving.line import Place
+from birefnet.serving.proxies import root_of
 from birefnet.serving.refusal import Refusal
 from birefnet.serving.schemas import RembgOptions, form_schema, query_parameters
 from birefnet.serving.service import Service, parse
@@ -86,8 +87,8 @@ def router(service: Service) -> APIRouter:
             return await cut(request, place, await service.bring(request, place, url, "url"), options)
 
     @routes.get("", include_in_schema=False)
-    async def description() -> Response:
-        return RedirectResponse("docs")
+    async def description(request: Request) -> Response:
+        return RedirectResponse(f"{root_of(request.scope)}/docs")
 
     return routes
 

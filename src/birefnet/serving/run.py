@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from types import FrameType
-from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -51,14 +50,15 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-def run(app: ASGIApp, *, host: str, port: int, line: Line | None = None, grace: float = 60.0, **options: Any) -> bool:
+def run(app: ASGIApp, *, host: str, port: int, line: Line | None = None, grace: float = 60.0) -> bool:
     """Serve until a signal; returns whether it ever listened.
 
     Args:
-        app: what answers.
+        app: what answers; it looks after the headers of proxies itself.
+        host: the address to listen at.
+        port: the port there; 0 for a free one.
         line: its queue, if it has one.
         grace: seconds for what was accepted, after a signal.
-        options: of `uvicorn.Config`.
     """
     config = uvicorn.Config(
         app,
@@ -67,9 +67,9 @@ def run(app: ASGIApp, *, host: str, port: int, line: Line | None = None, grace: 
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=_LAST_BYTES,
-        **options,
     )
     server = Server(config, line, grace)
     try:

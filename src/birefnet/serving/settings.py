@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from birefnet.errors import ConfigError
+from birefnet.serving.proxies import LOCAL, Proxies, parse_prefix
 from birefnet.weights import zoo
 
 MEGABYTE = 1_000_000
@@ -31,6 +32,9 @@ class Settings:
         origins: whose pages may call from a browser (CORS); none by default. Our own page needs none.
         max_bytes: of an uploaded or fetched picture.
         max_pixels: of a picture; the pictures being computed have no more together.
+        root_path: the path below which a proxy shows the server ("/cut"), whether or not it cuts it off; "" for none,
+            or for what a trusted proxy says (`X-Forwarded-Prefix`).
+        trusted_proxies: whose `X-Forwarded-Proto`, `-Host` and `-Prefix` are believed: addresses, networks, or "*".
         fetch_urls: whether the server fetches pictures by address; then from public addresses only.
         result_seconds, result_count, result_bytes: how long results that are fetched by address are kept, and how
             much of them.
@@ -55,6 +59,8 @@ class Settings:
     origins: tuple[str, ...] = ()
     max_bytes: int = 32 * MEGABYTE
     max_pixels: int = 50_000_000
+    root_path: str = ""
+    trusted_proxies: tuple[str, ...] = LOCAL
     fetch_urls: bool = False
     result_seconds: float = 600.0
     result_count: int = 200
@@ -70,6 +76,8 @@ class Settings:
         for name in ("memory_limit", "max_models", "threads"):
             if getattr(self, name) is not None:
                 _check_positive(name, getattr(self, name))
+        parse_prefix(self.root_path)
+        Proxies(self.trusted_proxies)
         if self.api_key is not None and (len(self.api_key) < 8 or not self.api_key.isascii()):
             raise ConfigError("An API key is at least 8 ASCII characters; make one with: openssl rand -hex 24")
 

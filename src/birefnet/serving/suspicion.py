@@ -14,6 +14,10 @@ _HEAD = 1024  # browsers guess a file's type from less
 _PAGE = re.compile(rb"<(?:!doctype\s+html|html[\s>]|script[\s>]|svg[\s>]|iframe[\s>]|\?php)", re.IGNORECASE)
 _SCRIPT_SIZES = re.compile(rb"GIF8[79]a(?:/[*/]|=[ -~])")  # a GIF's width and height that are JavaScript
 MAX_SCANS = 200  # of a progressive JPEG; cameras and tools write about ten, and each goes over the whole picture
+_MAX_SEGMENTS = 20_000  # of 64 kB at most: more in one upload are tiny, and there to cost time
+_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)  # no coded data (FF 00), padding or restart
+_SCAN, _END = b"\xda", b"\xd9"
+_WITHOUT_LENGTH = (b"\x01", b"\xd8")
 
 
 def why_refused(data: bytes) -> str | None:
@@ -27,9 +31,32 @@ def why_refused(data: bytes) -> str | None:
         return "is also a web page or a script"
     if _SCRIPT_SIZES.match(head):
         return "is also a script"
-    if data.startswith(b"\xff\xd8") and data.count(b"\xff\xda") > MAX_SCANS:
-        return f"is a JPEG of more than {MAX_SCANS} scans, which takes very long to decode"
+    if data.startswith(b"\xff\xd8") and (parts := _too_many_parts(data)):
+        return f"is a JPEG of more than {parts}, which takes very long to decode"
     return None
+
+
+def _too_many_parts(data: bytes) -> str | None:
+    """What a JPEG has too many of, counted as decoders meet it: to its end marker.
+
+    What lies behind that (a film, a second picture) is no part of it, nor is what segments hold (thumbnails, profiles).
+    """
+    scans, place = 0, 2
+    for _ in range(_MAX_SEGMENTS):
+        found = _MARKER.search(data, place)
+        if found is None or found[1] == _END:
+            return None
+        place = found.end()
+        if found[1] in _WITHOUT_LENGTH:
+            continue
+        length = int.from_bytes(data[place : place + 2], "big")
+        if length < 2:  # which no decoder goes beyond
+            return None
+        place += length
+        scans += found[1] == _SCAN
+        if scans > MAX_SCANS:
+            return f"{MAX_SCANS} scans"
+    return f"{_MAX_SEGMENTS} segments"
 
 
 def _is_archive(data: bytes) -> bool:

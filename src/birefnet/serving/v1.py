@@ -60,7 +60,8 @@ def router(service: Service) -> APIRouter:
     )
     async def remove(request: Request) -> Response:
         with service.line.place() as place:
-            body = await place.receive(read_body(request, files=("image", "background"), raw="image"))
+            reading = read_body(request, files=("image", "background"), either=("background",), raw="image")
+            body = await place.receive(reading)
             options = parse(RemoveOptions, body.texts)
             order, wish = _order(service, options, body), _wish(options, body)
             make = _maker(order, wish, place.ticket, service.settings.max_pixels)
