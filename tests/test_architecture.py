@@ -58,7 +58,7 @@ LIBRARIES = {
     "__main__": set(),
 }
 # what the modules of the server itself are made of
-SERVER = {"fastapi", "starlette", "pydantic", "uvicorn", "prometheus_client"}
+SERVER = {"fastapi", "starlette", "pydantic", "uvicorn", "python_multipart", "prometheus_client"}
 
 
 def modules() -> Iterator[tuple[str, str, ast.Module]]:
