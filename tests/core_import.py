@@ -19,7 +19,7 @@ OPTIONAL = (
     *("torch", "torchvision", "yaml", "accelerate", "tensorboard", "peft", "cv2", "matplotlib", "scipy"),
     *("onnx", "onnxscript", "pillow_heif", "openvino", "nncf", "gguf"),
     *("pymatting", "numba", "tensorrt", "triton"),
-    *("fastapi", "starlette", "pydantic", "uvicorn", "prometheus_client", "httpx"),
+    *("fastapi", "starlette", "pydantic", "uvicorn", "python_multipart", "prometheus_client", "httpx"),
 )
 # What is made of torch; everything else must do without.
 NEEDS_TORCH = (
@@ -40,7 +40,7 @@ NEEDS_SERVE = tuple(
     f"birefnet.serving.{name}"
     for name in (
         *("addresses", "app", "bodies", "describe", "fal", "fetch", "guard", "line", "metrics", "page", "pool"),
-        *("refusal", "rembg", "run", "schemas", "service", "v1", "work"),
+        *("refusal", "rembg", "run", "schemas", "service", "target", "v1", "work"),
     )
 )
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote
 
-from starlette.datastructures import Headers
-from starlette.requests import Request
-from starlette.types import Scope
-
 from birefnet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.types import Scope
 
 LOCAL = ("127.0.0.1", "::1")
 ANYBODY = "*"
@@ -59,12 +59,12 @@ class Proxies:
         """What they say of a request; of a list, the first is what the client saw."""
         if not self.trust(scope):
             return Outside()
-        headers = Headers(scope=scope)
-        scheme, host = _first(headers, "x-forwarded-proto").lower(), _first(headers, "x-forwarded-host")
+        scheme, host = (_first(_told(scope, name)) for name in ("proto", "host"))
+        scheme = scheme.lower()
         return Outside(
             scheme=scheme if scheme in ("http", "https") else None,
             host=host if _HOST.fullmatch(host) else None,
-            prefix=_joined(headers.getlist("x-forwarded-prefix")),
+            prefix=_joined(_told(scope, "prefix")),
         )
 
 
@@ -96,8 +96,14 @@ def address_of(request: Request, path: str = "") -> str:
     return f"{request.base_url.replace(path=root_of(request.scope) + '/')}{path}"
 
 
-def _first(headers: Headers, name: str) -> str:
-    return headers.get(name, "").partition(",")[0].strip()
+def _told(scope: Scope, name: str) -> list[str]:
+    """The values of a header `X-Forwarded-...`, in the order of its lines."""
+    wanted = f"x-forwarded-{name}".encode()
+    return [value.decode("latin-1") for key, value in scope["headers"] if key == wanted]
+
+
+def _first(values: list[str]) -> str:
+    return ",".join(values).partition(",")[0].strip()
 
 
 def _joined(prefixes: Iterable[str]) -> str | None:
