@@ -53,6 +53,26 @@ def test_a_signal_under_load_loses_nothing_that_was_accepted(tmp_path: Path) -> 
     assert sum(line.get("path") == "/v1/remove" and line.get("status") == 200 for line in lines) == 8
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
+def test_a_terminal_that_is_gone_ends_it_as_a_signal_does(tmp_path: Path) -> None:
+    for ignored in (False, True):
+        with (
+            in_process("--threads", "1", log=tmp_path / "log", ignore_hang_up=ignored) as (process, port),
+            ThreadPoolExecutor(4) as pool,
+        ):
+            accepted = [pool.submit(ask, port, "/v1/remove", picture(400, 300)) for _ in range(4)]
+            for _ in range(1000):
+                if taken(port) == 4 or accepted[0].done():
+                    break
+                time.sleep(0.01)
+            process.send_signal(signal.SIGHUP)
+            assert [answer.result()[0] for answer in accepted] == [200] * 4
+            if ignored:  # as under nohup
+                assert ask(port, "/health")[0] == 200
+            else:
+                assert process.wait(timeout=60) == 0
+
+
 def test_wrong_options_are_said_before_anything_starts(birefnet: Run, tmp_path: Path) -> None:
     for words, said in (
         (["--model", "nix"], "No model named `nix`"),

@@ -60,11 +60,14 @@ def in_thread(service: Service) -> Iterator[str]:
 
 
 @contextmanager
-def in_process(*options: str, log: Path, page: bool = False) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """`birefnet serve` in a process of its own, with or without the page; it, and its port."""
+def in_process(
+    *options: str, log: Path, page: bool = False, ignore_hang_up: bool = False
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """`birefnet serve` in a process of its own, with or without the page, or under `nohup`; it, and its port."""
     port = free_port()
     command = [sys.executable, "-m", "birefnet", "serve", "--port", str(port), *options]
     command += [] if page else ["--no-page"]
+    command = ["nohup", *command] if ignore_hang_up else command
     with log.open("wb") as stream:
         process = subprocess.Popen(command, stderr=stream, stdout=stream)
     try:

@@ -86,6 +86,17 @@ def test_a_model_that_does_not_load_can_be_asked_for_again(make: Any, tmp_path: 
     assert models.loaded == ("b",)
 
 
-def test_a_device_named_twice_has_one_copy(make: Any) -> None:
-    with make(devices=("cpu", "cpu")).use("a") as runtimes:
-        assert list(runtimes) == ["cpu"]
+@pytest.mark.parametrize("devices", [("cpu", "cpu"), ("cpu", "auto"), ("auto", "auto", "cpu")])
+def test_a_device_named_twice_has_two_copies_that_share_nothing(make: Any, devices: tuple[str, ...]) -> None:
+    with make(devices=devices).use("a") as runtimes:
+        assert len({id(runtime) for runtime in runtimes}) == len(devices)
+        assert {runtime.device for runtime in runtimes} == {"cpu"}
+
+
+def test_memory_is_counted_in_the_systems_own_pages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "statm").write_text("9000 1000 500 1 0 800 0\n")
+    monkeypatch.setattr(pool, "_STATM", tmp_path / "statm")
+    monkeypatch.setattr("os.sysconf", lambda name: {"SC_PAGE_SIZE": 65_536}[name])
+    assert resident_bytes() == 65_536_000
+    (tmp_path / "statm").write_text("")
+    assert resident_bytes() == 0

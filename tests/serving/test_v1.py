@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 import pytest
 
 from birefnet import Remover
+from birefnet.serving import work
+from birefnet.serving.turnstile import Budget
 from tests.serving.live import opened, picture
 
 
@@ -73,6 +76,36 @@ def test_a_background_picture_is_a_file_of_the_form(client: Any) -> None:
     assert answer.status_code == 200 and opened(answer.content).mode == "RGB"
     twice = client.post("/v1/remove?background=red", files={"image": picture(), "background": behind})
     assert twice.status_code == 422 and "twice" in twice.json()["detail"]
+
+
+def test_a_background_picture_counts_among_the_pixels_in_work(
+    make_client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[int] = []
+
+    class Counted(Budget):
+        def take(self, amount: int) -> AbstractContextManager[None]:
+            held.append(amount)
+            return super().take(amount)
+
+    monkeypatch.setattr(work, "Budget", Counted)
+    client = make_client(max_pixels=2400, max_bytes=100_000)
+    sent = {"image": picture(60, 40), "background": picture(30, 20)}
+    assert client.post("/v1/remove", files=sent).status_code == 200 and held == [2400 + 600]
+    assert client.post("/v1/remove", files={"image": picture()}).status_code == 200 and held[1:] == [2400]
+    large = client.post("/v1/remove", files={"image": picture(), "background": picture(61, 40)})
+    assert large.status_code == 413 and "background picture is 61x40" in large.json()["detail"] and len(held) == 2
+    heavy = client.post("/v1/remove", files={"image": picture(), "background": picture(30, 20) + bytes(100_000)})
+    assert heavy.status_code == 413 and "`background`" in heavy.json()["detail"]
+
+
+def test_pictures_and_backgrounds_wait_for_each_other_without_a_deadlock(make_client: Any) -> None:
+    client = make_client(max_pixels=2400, devices=("cpu", "cpu"))
+    sent = {"image": picture(60, 40), "background": picture(60, 40)}
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: client.post("/v1/remove", files=sent), range(16)))
+    assert [answer.status_code for answer in answers] == [200] * 16
+    assert len({answer.content for answer in answers}) == 1
 
 
 @pytest.mark.parametrize(

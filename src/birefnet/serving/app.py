@@ -145,7 +145,8 @@ def _add_errors(app: FastAPI) -> None:
         return _answer(request, error)
 
     @app.exception_handler(BiRefNetError)
-    async def failed(request: Request, error: BiRefNetError) -> Response:
+    @app.exception_handler(MemoryError)
+    async def failed(request: Request, error: BiRefNetError | MemoryError) -> Response:
         return _answer(request, refusal_of(error))
 
 

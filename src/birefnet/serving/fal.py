@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
@@ -101,7 +101,7 @@ def _parse(request: Request, body: bytes) -> FalInput:
 def _make(cutout: Cutout, asked: FalInput) -> list[Made]:
     """The files asked for; a mask of its own is PNG."""
     height, width = cutout.alpha.shape
-    pixels: Any = cutout.mask if asked.mask_only else cutout.rgba
+    pixels = cutout.mask if asked.mask_only else cutout.rgba
     files = [Made(encode(pixels, asked.output_format), asked.output_format, width, height)]
     if asked.output_mask:
         files.append(Made(encode(cutout.mask, "png"), "png", width, height))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -102,7 +102,7 @@ class Place:
         self._working = 0  # threads
         self._left = False
 
-    async def receive(self, reading: Any) -> Any:
+    async def receive(self, reading: Awaitable[Result]) -> Result:
         """Await what reads the request.
 
         Raises:

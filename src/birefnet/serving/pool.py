@@ -1,9 +1,10 @@
-"""The loaded models: one copy of each on every device, and those longest unused put away when memory runs short."""
+"""The loaded models: a copy of each for every device, and those longest unused put away when memory runs short."""
 
 from __future__ import annotations
 
 import gc
 import logging
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -23,7 +24,6 @@ from birefnet.weights import zoo
 logger = logging.getLogger(__name__)
 
 _STATM = Path("/proc/self/statm")
-_PAGE = 4096
 
 
 @dataclass(eq=False)
@@ -31,7 +31,7 @@ class _Slot:
     """A model's place; its lock is held while it is loaded, so that this happens once."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
-    runtimes: dict[str, Runtime] = field(default_factory=dict)
+    runtimes: tuple[Runtime, ...] = ()
     users: int = 0
 
 
@@ -68,8 +68,10 @@ class Models:
         raise Refusal(422, sentence, field="model", kind="unknown_model")
 
     @contextmanager
-    def use(self, name: str) -> Iterator[dict[str, Runtime]]:
-        """Device -> the model's runtime there, loaded if need be, and kept for as long as the context lasts.
+    def use(self, name: str) -> Iterator[tuple[Runtime, ...]]:
+        """The model's runtimes, one for each of the settings' devices; loaded if need be, kept while the context lasts.
+
+        A device that is named twice, in whatever spelling, has two of them: each computes one picture at a time.
 
         Raises:
             BiRefNetError: if it cannot be loaded.
@@ -94,12 +96,12 @@ class Models:
         with self.use(name):
             pass
 
-    def _load(self, name: str) -> dict[str, Runtime]:
+    def _load(self, name: str) -> tuple[Runtime, ...]:
         chosen = self._settings
         source = chosen.models[name]
         options: dict[str, Any] = {"runtime": chosen.runtime, "dtype": chosen.dtype, "threads": chosen.threads}
-        made = {device: select(source, device=device, offline=chosen.offline, **options) for device in chosen.devices}
-        logger.info("loaded `%s` on %s", name, ", ".join(runtime.device for runtime in made.values()))
+        made = tuple(select(source, device=device, offline=chosen.offline, **options) for device in chosen.devices)
+        logger.info("loaded `%s` on %s", name, ", ".join(runtime.device for runtime in made))
         return made
 
     def _over(self) -> bool:
@@ -120,7 +122,7 @@ class Models:
             if not idle or sum(bool(slot.runtimes) for slot in self._slots.values()) <= keep:
                 return False
             slot = self._slots.pop(idle[0])
-        slot.runtimes = {}
+        slot.runtimes = ()
         gc.collect()
         give_back_freed_memory()
         logger.info("put `%s` away", idle[0])
@@ -130,6 +132,6 @@ class Models:
 def resident_bytes() -> int:
     """This process's memory in use; 0 where the system does not tell."""
     try:
-        return int(_STATM.read_text().split()[1]) * _PAGE
-    except (OSError, ValueError, IndexError):
+        return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError, IndexError):
         return 0

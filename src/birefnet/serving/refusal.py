@@ -41,8 +41,10 @@ class Refusal(HTTPException):
         self.kind = kind
 
 
-def refusal_of(error: BiRefNetError, *, field: str | None = None) -> Refusal:
+def refusal_of(error: BiRefNetError | MemoryError, *, field: str | None = None) -> Refusal:
     """What a request is told about an error of ours; weights that are damaged are the server's fault, and say so."""
+    if isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError):
+        return Refusal(503, "There is not enough memory for this now; ask again.", kind="no_memory", retry_after=30)
     sentence = str(error).splitlines()[0]
     if isinstance(error, _CLIENTS_FAULT):
         return Refusal(422, sentence, field=field)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
@@ -13,6 +16,7 @@ from birefnet.serving.line import Line
 
 logger = logging.getLogger(__name__)
 
+_HANG_UP: int | None = getattr(signal, "SIGHUP", None)  # Windows has none
 _KEEP_ALIVE = 15  # seconds an idle connection is kept
 _LAST_BYTES = 30  # seconds for answers that are still being sent, when all else is done
 
@@ -20,8 +24,9 @@ _LAST_BYTES = 30  # seconds for answers that are still being sent, when all else
 class Server(uvicorn.Server):
     """A server whose first signal begins the end, and whose second one makes it short.
 
-    After the first (SIGTERM, or Ctrl-C) new requests get 503 while what was accepted is finished; then it listens no
-    more. So whoever shares requests out among several servers is told in time, and nothing accepted is lost.
+    After the first (SIGTERM, Ctrl-C, or SIGHUP of a terminal that is gone) new requests get 503 while what was accepted
+    is finished; then it listens no more. So whoever shares requests out among several servers is told in time, and
+    nothing accepted is lost.
     """
 
     def __init__(self, config: uvicorn.Config, line: Line | None, grace: float) -> None:
@@ -31,10 +36,10 @@ class Server(uvicorn.Server):
         self._told: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self._told is not None:
+        if self._told is not None and sig != _HANG_UP:
             self.force_exit = self.should_exit = True
             return
-        self._told = time.monotonic()
+        self._told = self._told or time.monotonic()
         if self._line is None:
             self.should_exit = True
         else:
@@ -73,7 +78,21 @@ def run(app: ASGIApp, *, host: str, port: int, line: Line | None = None, grace: 
     )
     server = Server(config, line, grace)
     try:
-        server.run()
+        with _hang_up_ends(server):
+            server.run()
     except SystemExit:  # uvicorn's way to say that the port is taken; it has logged so
         return False
     return server.started
+
+
+@contextmanager
+def _hang_up_ends(server: Server) -> Iterator[None]:
+    """Let SIGHUP end a server as SIGTERM does, unless whoever started it (`nohup`) has it ignored."""
+    if _HANG_UP is None or signal.getsignal(_HANG_UP) == signal.SIG_IGN:
+        yield
+        return
+    before = signal.signal(_HANG_UP, server.handle_exit)
+    try:
+        yield
+    finally:
+        signal.signal(_HANG_UP, before)

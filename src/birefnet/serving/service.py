@@ -68,18 +68,17 @@ class Service:
         """
         if not order.data:
             raise Refusal(422, "The picture is empty (0 bytes).", field="image", kind="image_load_error")
-        if len(order.data) > self.settings.max_bytes:
-            limit = self.settings.max_bytes / 1e6
-            raise Refusal(413, f"The picture is larger than {limit:.0f} MB, the limit of this server.", field="image")
+        limit = self.settings.max_bytes
+        for field, data in (("image", order.data), ("background", order.background)):
+            if data is not None and len(data) > limit:
+                sentence = f"The picture `{field}` is larger than {limit / 1e6:.0f} MB, the limit of this server."
+                raise Refusal(413, sentence, field=field)
 
         def task() -> Result:
             with self.cutter.cut(order, place.ticket) as cutout, place.ticket.stage("write"):
                 return make(cutout)
 
-        try:
-            result = await place.work(request, task)
-        except MemoryError:
-            raise Refusal(503, "There is not enough memory for this picture now.", retry_after=30) from None
+        result = await place.work(request, task)
         self.metrics.picture(order.model, place.ticket.seconds)
         stages = {name: round(seconds, 4) for name, seconds in place.ticket.seconds.items()}
         request.state.told = {"model": order.model, "stages": stages}

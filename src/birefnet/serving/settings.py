@@ -19,7 +19,8 @@ class Settings:
     Attributes:
         models: what may be asked for: name -> what is loaded for it (a name of the zoo or a file). The first is the
             default. Nothing else is loaded or fetched, whatever a request says.
-        devices: where they run; each gets a copy of every loaded model, and computes one picture at a time.
+        devices: where they run; each gets a copy of every loaded model, and computes one picture at a time. One
+            that is named twice, in whatever spelling, has two copies.
         runtime, dtype, threads, offline: as for `Remover`.
         memory_limit: bytes of memory above which models not in use are put away, the longest unused first; None for no
             limit. The one asked for is always loaded.
@@ -31,7 +32,8 @@ class Settings:
         api_key: what a request must bring; None for nothing.
         origins: whose pages may call from a browser (CORS); none by default. Our own page needs none.
         max_bytes: of an uploaded or fetched picture.
-        max_pixels: of a picture; the pictures being computed have no more together.
+        max_pixels: of a picture, and of a background; those being computed have no more together, except that one
+            picture and its background may.
         root_path: the path below which a proxy shows the server ("/cut"), whether or not it cuts it off; "" for none,
             or for what a trusted proxy says (`X-Forwarded-Prefix`).
         trusted_proxies: whose `X-Forwarded-Proto`, `-Host` and `-Prefix` are believed: addresses, networks, or "*".

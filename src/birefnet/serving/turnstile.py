@@ -6,6 +6,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+Device = TypeVar("Device")
 
 
 class _Order:
@@ -26,15 +29,15 @@ class _Order:
             self.changed.notify_all()
 
 
-class Turnstile:
+class Turnstile(Generic[Device]):
     """Lets one caller at a time to each device."""
 
-    def __init__(self, devices: Sequence[str]) -> None:
+    def __init__(self, devices: Sequence[Device]) -> None:
         self._order = _Order()
         self._free = deque(devices)
 
     @contextmanager
-    def device(self) -> Iterator[str]:
+    def device(self) -> Iterator[Device]:
         """A device of one's own for as long as the context lasts."""
         with self._order.changed:
             self._order.wait(lambda: bool(self._free))

@@ -41,8 +41,7 @@ class Wish(NamedTuple):
     output: str  # "cutout", "mask" or "json"
     format: str
     quality: int
-    background: Background | None  # a colour, or "blur"
-    backdrop: bytes | None  # a picture's file
+    background: Background | None  # a colour, or "blur"; the picture's file is the order's
 
 
 def router(service: Service) -> APIRouter:
@@ -100,6 +99,7 @@ def _order(service: Service, options: RemoveOptions, body: Body) -> Order:
         model=service.models.name_of(options.model),
         size=size,
         refine=options.refine_method or options.refine,
+        background=body.files.get("background"),
     )
 
 
@@ -115,7 +115,7 @@ def _wish(options: RemoveOptions, body: Body) -> Wish:
     clear = behind is None or (isinstance(behind, tuple) and not opaque(parse_colour(behind)))
     if options.format == "jpg" and output != "mask" and picture is None and clear:
         raise ConfigError("JPEG holds no transparency; ask for webp, or for a background.")
-    return Wish(output, options.format, options.quality, behind, picture)
+    return Wish(output, options.format, options.quality, behind)
 
 
 def to_size(text: str | None) -> Size:
@@ -139,7 +139,7 @@ def _maker(order: Order, wish: Wish, ticket: Ticket, max_pixels: int) -> Callabl
     """What makes the answer of a cut-out."""
 
     def make(cutout: Cutout) -> Response:
-        behind = wish.background if wish.backdrop is None else backdrop(wish.backdrop, max_pixels)
+        behind = wish.background if order.background is None else backdrop(order.background, max_pixels)
         pixels = cutout.render(mask_only=wish.output == "mask", background=behind)
         data = encode(pixels, wish.format, wish.quality)
         found = cutout.has_foreground

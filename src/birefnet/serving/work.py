@@ -6,9 +6,9 @@ import io
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from birefnet.errors import BiRefNetError, ConfigError, PictureError
@@ -45,41 +45,43 @@ class Order:
         model: one of the server's names.
         size: as for `Remover`.
         refine: as for `Remover`.
+        background: the file of a picture that is to stand behind it; None for none.
     """
 
     data: bytes
     model: str
     size: Size = None
     refine: bool | str = False
+    background: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Gate:
     """A network whose callers take turns; a `Runtime`."""
 
-    runtimes: dict[str, Runtime]  # by device
-    turnstile: Turnstile
+    runtimes: tuple[Runtime, ...]  # equal ones, each for one picture at a time
+    turnstile: Turnstile[int]  # lets to their indices
     ticket: Ticket
     spec: InputSpec
 
     @property
     def name(self) -> str:
-        return next(iter(self.runtimes.values())).name
+        return self.runtimes[0].name
 
     @property
     def device(self) -> str:
-        return next(iter(self.runtimes.values())).device
+        return self.runtimes[0].device
 
     @property
     def dynamic(self) -> bool:
-        return next(iter(self.runtimes.values())).dynamic
+        return self.runtimes[0].dynamic
 
     def __call__(self, batch: Batch) -> Logits:
         with ExitStack() as stack:
             with self.ticket.stage("wait"):
-                device = stack.enter_context(self.turnstile.device())
+                index = stack.enter_context(self.turnstile.device())
             with self.ticket.stage("network"):
-                return self.runtimes[device](batch)
+                return self.runtimes[index](batch)
 
 
 class Cutter:
@@ -87,26 +89,29 @@ class Cutter:
 
     def __init__(self, models: Models, devices: tuple[str, ...], max_pixels: int) -> None:
         self._models = models
-        self._turnstile = Turnstile(devices)
+        self._turnstile = Turnstile(range(len(devices)))
         self._budget = Budget(max_pixels)
         self._max_pixels = max_pixels
 
     @contextmanager
     def cut(self, order: Order, ticket: Ticket) -> Iterator[Cutout]:
-        """The cut-out; its pixels count as being in memory for as long as the context lasts.
+        """The cut-out; its pixels, and its background's, count as being in memory for as long as the context lasts.
 
         Raises:
             Refusal: if the picture is too large or no picture.
             BiRefNetError: for what else is wrong with it or the options.
             Abandoned: if nobody waits for it any more.
         """
-        with self._budget.take(check_picture(order.data, self._max_pixels)):
+        pixels = check_picture(order.data, self._max_pixels)
+        if order.background is not None:
+            pixels += check_picture(order.background, self._max_pixels, "background")
+        with self._budget.take(pixels):
             with ticket.stage("read"):
                 picture = read_picture(order.data, max_pixels=self._max_pixels)
             with ExitStack() as stack:
                 with ticket.stage("load"):
                     runtimes = stack.enter_context(self._models.use(order.model))
-                spec = _spec(next(iter(runtimes.values())), order.size)
+                spec = _spec(runtimes[0], order.size)
                 gate = _Gate(runtimes, self._turnstile, ticket, spec)
                 native: Size = "native" if order.size == "native" else None
                 remover = Remover.from_runtime(gate, size=native, refine=order.refine)
@@ -125,16 +130,17 @@ def check_picture(data: bytes, max_pixels: int, field: str = "image") -> int:
     if find_kind(data[:16]) is None:
         sentence = f"`{field}` is not a picture of a kind that can be read (JPEG, PNG, WebP, TIFF, GIF, BMP, AVIF ...)."
         raise Refusal(415, sentence, field=field, kind="image_load_error")
+    told = "picture" if field == "image" else f"{field} picture"
     if why := why_refused(data):
-        raise Refusal(415, f"The picture {why}, and is refused.", field=field, kind="image_load_error")
+        raise Refusal(415, f"The {told} {why}, and is refused.", field=field, kind="image_load_error")
     try:
-        with open_kind(io.BytesIO(data), "the picture") as image:
+        with open_kind(io.BytesIO(data), f"the {told}") as image:
             width, height = image.size
     except BiRefNetError as error:
         raise Refusal(422, str(error), field=field, kind="image_load_error") from error
     if width * height > max_pixels:
         sentence = (
-            f"The picture is {width}x{height}, {width * height / 1e6:.0f} megapixels; this server takes "
+            f"The {told} is {width}x{height}, {width * height / 1e6:.0f} megapixels; this server takes "
             f"{max_pixels / 1e6:.0f} at most."
         )
         raise Refusal(413, sentence, field=field, kind="image_too_large")
@@ -155,12 +161,11 @@ def _spec(runtime: Runtime, size: Size) -> InputSpec:
 
 
 def backdrop(data: bytes, max_pixels: int) -> Background:
-    """A background picture that was sent -> its pixels, (H, W, 3) uint8."""
-    check_picture(data, max_pixels, "background")
+    """A background picture that was sent, and that `Cutter.cut` has checked -> its pixels, (H, W, 3) uint8."""
     return read_picture(data, max_pixels=max_pixels).rgb
 
 
-def encode(pixels: Any, format: str, quality: int = 90) -> bytes:
+def encode(pixels: NDArray[np.uint8], format: str, quality: int = 90) -> bytes:
     """(H, W), (H, W, 3) or (H, W, 4) uint8 -> a file of that format.
 
     Raises:
@@ -175,7 +180,7 @@ def encode(pixels: Any, format: str, quality: int = 90) -> bytes:
     return stream.getvalue()
 
 
-def _to_palette(pixels: Any) -> Image.Image:
+def _to_palette(pixels: NDArray[np.uint8]) -> Image.Image:
     """A picture in at most 255 colours, and the 256th where alpha is below one half: GIF knows nothing between."""
     image = Image.fromarray(np.ascontiguousarray(pixels))
     if max(image.size) > 65_535:
