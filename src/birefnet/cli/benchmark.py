@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from birefnet.cli.messages import DONE, FAILED, say
+from birefnet.cli.options import Calibration, Device, Json, Offline, Quiet, parse_size
 from birefnet.errors import ConfigError, require
 
 if TYPE_CHECKING:
@@ -59,15 +60,11 @@ Repeats = Annotated[int, typer.Option("--repeats", min=1, metavar="N", help="Pic
 Picture = Annotated[
     Path | None, typer.Option("--picture", metavar="FILE", help="What to look at [default: a rendered one].")
 ]
-Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")]
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, metavar="N", help="CPU threads [default: each runtime's own choice].")
 ]
 Timeout = Annotated[
     float, typer.Option("--timeout", metavar="SECONDS", help="What a row, or making its file, may take.")
-]
-Calibration = Annotated[
-    Path | None, typer.Option("--calibration", metavar="FOLDER", help="For int8: some dozens of typical pictures.")
 ]
 Keep = Annotated[
     Path | None, typer.Option("--keep", metavar="FOLDER", help="Keep the exported files there.", show_default=False)
@@ -77,9 +74,6 @@ Plot = Annotated[
     typer.Option("--plot", metavar="FILE", help="Draw time and memory against size: .svg, .png or .pdf."),
 ]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")]
-Json = Annotated[bool, typer.Option("--json", help="Print everything as JSON on stdout.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Never download.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 
 
 def benchmark(
@@ -148,7 +142,6 @@ def _wish(
 ) -> Wish:
     """What is asked for, checked before any work; without sizes, a placeholder for the model's own."""
     from birefnet.benchmarking.plan import Wish
-    from birefnet.cli.options import parse_size
     from birefnet.runtimes.select import check_size
 
     if calibration is not None:

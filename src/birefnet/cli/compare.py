@@ -12,20 +12,15 @@ import typer
 from birefnet.cli.evaluate import (
     AllowExtra,
     AllowInverted,
-    Device,
     Metrics,
-    Offline,
     Output,
-    Overwrite,
-    Quiet,
     Resize,
-    SizeText,
     Task,
-    Workers,
     require_for,
     terminal_width,
 )
 from birefnet.cli.messages import say
+from birefnet.cli.options import Device, Json, Offline, Overwrite, Quiet, SizeText, Workers
 from birefnet.errors import ConfigError, require
 
 if TYPE_CHECKING:
@@ -52,7 +47,7 @@ def compare(
         ),
     ],
     output: Output = None,
-    report: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON on stdout.")] = False,
+    report: Json = False,
     by: Annotated[
         str, typer.Option("--by", metavar="WHAT", help="What decides: rank, or a metric's mean over the sets.")
     ] = "rank",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from birefnet.cli.messages import DONE, FAILED, say
+from birefnet.cli.options import Json, Overwrite
 from birefnet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -38,12 +39,12 @@ def check(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help=f"Folder for a contact sheet, {SHEET}; made if need be.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a contact sheet that is there.")] = False,
+    overwrite: Overwrite = False,
     ignore: Annotated[
         list[str] | None,
         typer.Option("--ignore", help="Kind of finding to leave out, such as `empty`; may be repeated."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    as_json: Json = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads. [default: one per core]")] = None,
 ) -> int:
     """Report sizes, missing partners, bad, empty and inverted masks, duplicates, how soft the masks are, what fits.

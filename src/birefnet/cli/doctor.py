@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from importlib import metadata
-from typing import Annotated, Any
+from typing import Any
 
 import typer
+
+from birefnet.cli.options import Json
 
 # Extra -> distributions it brings; tests/test_packaging.py compares this with pyproject.toml.
 EXTRAS = {
@@ -24,9 +26,7 @@ EXTRAS = {
 }
 
 
-def doctor(
-    report: Annotated[bool, typer.Option("--json", help="Print everything as JSON on stdout.")] = False,
-) -> None:
+def doctor(report: Json = False) -> None:
     """Show versions, devices and extras, what `--device auto` would choose, and why.
 
     Put its output into a bug report; it holds no personal data but the path of the cache folder.

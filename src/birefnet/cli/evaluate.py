@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from birefnet.cli.messages import say
+from birefnet.cli.options import Device, Json, Offline, Overwrite, Quiet, SizeText, Workers
 from birefnet.errors import require
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ Truths = Annotated[
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Write tables and a report here.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print every value as JSON on stdout.")]
 Task = Annotated[
     str | None,
     typer.Option(
@@ -39,23 +39,11 @@ Metrics = Annotated[
     str | None,
     typer.Option("--metrics", metavar="NAMES", help="Columns by name, such as S,MAE,maxF; or all."),
 ]
-Workers = Annotated[
-    int | None,
-    typer.Option("--workers", min=1, metavar="N", help="Processes [default: all cores].", show_default=False),
-]
 Resize = Annotated[
     bool, typer.Option("--resize", help="Bring predictions of another size to that of their truth, bilinearly.")
 ]
 AllowExtra = Annotated[bool, typer.Option("--allow-extra", help="Leave out predictions that have no truth.")]
 AllowInverted = Annotated[bool, typer.Option("--allow-inverted", help="Judge a set even if it looks inverted.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results, and make predictions anew.")]
-Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="For a model: auto, cpu, cuda, cuda:1 or mps.")]
-SizeText = Annotated[
-    str | None,
-    typer.Option("--size", metavar="SIZE", help="For a model: a side, WIDTHxHEIGHT or native [default: its own]."),
-]
-Offline = Annotated[bool, typer.Option("--offline", help="Never download.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 
 
 def evaluate(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from birefnet.cli.messages import bytes_bar, say
+from birefnet.cli.options import Calibration, Json, Offline, Overwrite, parse_size
 from birefnet.cli.targets import TARGETS, Target, find_target, writer_of
 from birefnet.errors import ConfigError, require
 from birefnet.pixels.prepare import InputSpec
@@ -52,10 +53,6 @@ DeformText = Annotated[
         help="Deformable convolutions: native, or decomposed into common operators for runtimes that lack them.",
     ),
 ]
-Calibration = Annotated[
-    Path | None,
-    typer.Option("--calibration", metavar="FOLDER", help="For int8: some dozens of typical pictures."),
-]
 MaxDrop = Annotated[
     float | None,
     typer.Option(
@@ -66,9 +63,6 @@ MaxDrop = Annotated[
         show_default=False,
     ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Never download.")]
-Json = Annotated[bool, typer.Option("--json", help="Print a report for programs on stdout.")]
 
 
 def export(
@@ -217,7 +211,7 @@ def output_path(output: Path | None, model: str | Path, to: str, precision: str,
 
 
 def _read_size(text: str | None) -> tuple[int, int] | None:
-    from birefnet.cli.options import parse_size
+
     from birefnet.runtimes.select import check_size
 
     if text is None or text == _DYNAMIC:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from birefnet.cli.options import fetch_model, parse_size
 from birefnet.evaluation.files import TruthSet, check_pictures, match
 from birefnet.evaluation.outcome import Evaluation
 from birefnet.evaluation.run import Progress, Settings, evaluate
@@ -73,7 +74,7 @@ def _judge(
 
 
 def _predict(source: Source, sets: Sequence[TruthSet], folder: Path, choices: Choices) -> None:
-    from birefnet.cli.options import fetch_model, parse_size
+
     from birefnet.evaluation.predict import predict_sets
     from birefnet.runtimes.select import select
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from birefnet.cli.messages import bytes_bar, say
+from birefnet.cli.options import Json, Offline
 from birefnet.weights.download import address, fetch, find_cached
 from birefnet.weights.entries import BundledFile, File, HubFile, ReleaseFile, ZooEntry
 from birefnet.weights.zoo import ZOO, onnx_of, weights_of
@@ -20,8 +21,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="List the models, or fetch one.",
 )
-
-Json = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON, with every file's address.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -45,7 +44,7 @@ def list_models(as_json: Json = False) -> None:
 def download(
     name: Annotated[str, typer.Argument(help="A model's name, repository or release file.", show_default=False)],
     onnx: Annotated[bool, typer.Option("--onnx", help="Fetch its ONNX file, which runs without torch.")] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Fetch nothing; only say where it is.")] = False,
+    offline: Offline = False,
 ) -> None:
     """Fetch a model's weights, unless they are here, and print the path of the file."""
     file = onnx_of(name) if onnx or name.lower().endswith(".onnx") else weights_of(name)

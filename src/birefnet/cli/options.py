@@ -1,27 +1,63 @@
-"""What the options of `birefnet remove` mean, checked before any work is done."""
+"""Options that several commands have: each is declared once here, and means the same in all of them."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from birefnet.cli.messages import bytes_bar
-from birefnet.cli.plan import is_file_target, names_folder
 from birefnet.errors import ConfigError
-from birefnet.pixels.compose import parse_colour
-from birefnet.pixels.picture import read_picture
-from birefnet.pixels.writing import WRITABLE_SUFFIXES, output_format
-from birefnet.weights import zoo
-from birefnet.weights.download import fetch, find_cached
-from birefnet.weights.entries import BundledFile
 
 if TYPE_CHECKING:
-    from birefnet.remover import Background
     from birefnet.runtimes.select import Size
 
-PIPE = "-"
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model", "-m", metavar="MODEL", help="A name (see `birefnet models`), an .onnx file or a checkpoint."
+    ),
+]
+SizeText = Annotated[
+    str | None,
+    typer.Option(
+        "--size",
+        metavar="SIZE",
+        help="What the network sees: a side, WIDTHxHEIGHT, or native [default: the model's own].",
+    ),
+]
+Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")]
+Runtime = Annotated[
+    str,
+    typer.Option(
+        "--runtime", metavar="RUNTIME", help="auto, or what runs the model: torch, onnx, openvino, tensorrt or package."
+    ),
+]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        "--dtype", metavar="TYPE", help="auto, float32 (exact), bfloat16 or float16, where there is a choice."
+    ),
+]
+Memory = Annotated[
+    str, typer.Option("--memory", metavar="HOW", help="normal, or low: slower, for large pictures (PyTorch).")
+]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, metavar="N", help="CPU threads [default: physical cores].", show_default=False),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, metavar="N", help="Processes [default: all cores].", show_default=False),
+]
+Calibration = Annotated[
+    Path | None, typer.Option("--calibration", metavar="FOLDER", help="For int8: some dozens of typical pictures.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")]
+Json = Annotated[bool, typer.Option("--json", help="Print a report for programs on stdout.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Never download.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 
 
 def parse_size(text: str | None) -> Size:
@@ -41,6 +77,10 @@ def parse_size(text: str | None) -> Size:
 
 def fetch_model(model: str, device: str, *, offline: bool, quiet: bool) -> None:
     """Fetch a published model that is not on this disk, with a progress bar; anything else is left to the remover."""
+    from birefnet.weights import zoo
+    from birefnet.weights.download import fetch, find_cached
+    from birefnet.weights.entries import BundledFile
+
     if Path(model).exists():
         return
     if not zoo.knows(model):
@@ -57,42 +97,3 @@ def fetch_model(model: str, device: str, *, offline: bool, quiet: bool) -> None:
         choose_device(device)
     with bytes_bar(hidden=quiet) as progress:
         fetch(file, offline=offline, progress=progress)
-
-
-def read_background(text: str | None) -> Background | None:
-    """A colour as (r, g, b, a), "blur" as it is, or a picture, read once for all: (H, W, 3) uint8.
-
-    Raises:
-        ConfigError: if it is none of these.
-        PictureError: if the picture cannot be read.
-    """
-    if text is None or text == "blur":
-        return text
-    if Path(text).is_file():
-        return read_picture(text).rgb
-    try:
-        return parse_colour(text)
-    except ConfigError as error:
-        raise ConfigError(f"{error}\nhint: nor is there a picture of that name") from error
-
-
-def check_pipe(inputs: Sequence[str], output: str | None, *, report: bool) -> None:
-    """Refuse what a pipe cannot do."""
-    if len(inputs) > 1:
-        raise ConfigError("A pipe takes one picture: `-` or `-o -` cannot stand beside other inputs.")
-    to_stdout = output in (None, PIPE)
-    if to_stdout and report:
-        raise ConfigError("The picture goes to stdout, so the report cannot.\nhint: give the picture a file with -o")
-    if to_stdout and sys.stdout.isatty():
-        raise ConfigError("A picture would be printed to the terminal.\nhint: > cat.png or -o cat.png")
-
-
-def check_format(inputs: Sequence[str], target: str | None, format: str | None, *, opaque: bool) -> str:
-    """Check the format before any work; returns the suffix of files to be written."""
-    named = Path(target) if target and (inputs[0] == PIPE or is_file_target(inputs, target)) else None
-    if target and not named and not names_folder(target) and Path(target).suffix.lower() in WRITABLE_SUFFIXES:
-        raise ConfigError(f"`{target}` names one file, and several pictures need a folder.")
-    kind = output_format(named, format)
-    if kind == "JPEG" and not opaque:
-        raise ConfigError("JPEG holds no transparency.\nhint: --format webp, or --background white")
-    return {"JPEG": ".jpg"}.get(kind, f".{kind.lower()}")

@@ -14,6 +14,21 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from birefnet.cli.messages import DONE, FAILED, INTERRUPTED, say, say_error
+from birefnet.cli.options import (
+    Device,
+    Dtype,
+    Json,
+    Memory,
+    Model,
+    Offline,
+    Overwrite,
+    Quiet,
+    Runtime,
+    SizeText,
+    Threads,
+    fetch_model,
+    parse_size,
+)
 from birefnet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,20 +47,6 @@ Output = Annotated[
     str | None,
     typer.Option(
         "--output", "-o", metavar="WHERE", help="A file for one picture, a folder for several, or - for stdout."
-    ),
-]
-Model = Annotated[
-    str,
-    typer.Option(
-        "--model", "-m", metavar="MODEL", help="A name (see `birefnet models`), an .onnx file or a checkpoint."
-    ),
-]
-SizeText = Annotated[
-    str | None,
-    typer.Option(
-        "--size",
-        metavar="SIZE",
-        help="What the network sees: a side, WIDTHxHEIGHT, or native [default: the model's own].",
     ),
 ]
 MaskOnly = Annotated[bool, typer.Option("--mask-only", help="Write the alpha as a grey picture.")]
@@ -71,32 +72,12 @@ RefineMethod = Annotated[
         show_default=False,
     ),
 ]
-Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")]
-Runtime = Annotated[
-    str,
-    typer.Option(
-        "--runtime", metavar="RUNTIME", help="auto, or what runs the model: torch, onnx, openvino, tensorrt or package."
-    ),
-]
-Dtype = Annotated[
-    str,
-    typer.Option(
-        "--dtype", metavar="TYPE", help="auto, float32 (exact), bfloat16 or float16, where there is a choice."
-    ),
-]
-Memory = Annotated[
-    str, typer.Option("--memory", metavar="HOW", help="normal, or low: slower, for large pictures (PyTorch).")
-]
 MaxPixels = Annotated[
     int | None,
     typer.Option(
         "--max-pixels", min=1, metavar="N", help="Refuse larger pictures [default: 200000000].", show_default=False
     ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
-Json = Annotated[bool, typer.Option("--json", help="Print a report for programs on stdout.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Never download.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 
 
 def remove(
@@ -113,6 +94,7 @@ def remove(
     runtime: Runtime = "auto",
     dtype: Dtype = "auto",
     memory: Memory = "normal",
+    threads: Threads = None,
     max_pixels: MaxPixels = None,
     overwrite: Overwrite = False,
     report: Json = False,
@@ -136,8 +118,8 @@ def remove(
 
     Exit codes: 0 done, 1 some pictures failed (listed at the end), 2 wrong use, 130 interrupted.
     """
-    from birefnet.cli.options import PIPE, check_format, check_pipe, fetch_model, parse_size, read_background
     from birefnet.cli.plan import plan
+    from birefnet.cli.removing import PIPE, check_format, check_pipe, read_background
     from birefnet.pixels.foreground import check_method
     from birefnet.pixels.picture import MAX_PIXELS
     from birefnet.remover import Remover
@@ -163,6 +145,7 @@ def remove(
         runtime=runtime,
         dtype=dtype,
         memory=cast(Any, memory),  # checked where it is used
+        threads=threads,
         size=parse_size(size),
         offline=offline,
         refine=refine_method or refine,
@@ -182,7 +165,7 @@ def remove(
 def _pipe(source: str, target: Path | None, remover: Remover, save: Save, *, overwrite: bool, quiet: bool) -> None:
     """stdin, or one file, to stdout or a file; nothing is written before the result is whole."""
     from birefnet.cli.batch import make_folder
-    from birefnet.cli.options import PIPE
+    from birefnet.cli.removing import PIPE
 
     if target and target.exists() and not overwrite:
         raise ConfigError(f"`{target}` exists.\nhint: --overwrite replaces it")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from birefnet.cli.messages import FAILED, bytes_bar
+from birefnet.cli.options import Dtype, Offline, Runtime, Threads, fetch_model
 from birefnet.errors import BiRefNetError, ConfigError, require
 
 if TYPE_CHECKING:
@@ -47,12 +48,6 @@ Devices = Annotated[
         help="auto, cpu, cuda, cuda:1 or mps; again for more: each computes one picture at a time [default: auto].",
         show_default=False,
     ),
-]
-Runtime = Annotated[str, typer.Option("--runtime", metavar="RUNTIME", help="auto, torch, onnx, openvino or tensorrt.")]
-Dtype = Annotated[str, typer.Option("--dtype", metavar="TYPE", help="auto, float32, bfloat16 or float16.")]
-Threads = Annotated[
-    int | None,
-    typer.Option("--threads", min=1, metavar="N", help="CPU threads [default: physical cores].", show_default=False),
 ]
 MemoryLimit = Annotated[
     str | None,
@@ -131,7 +126,6 @@ WebOnly = Annotated[
 ]
 LogLevel = Annotated[str, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")]
 LogFormat = Annotated[str, typer.Option("--log-format", metavar="FORMAT", help="json or text.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Never download.")]
 
 
 def serve(
@@ -218,7 +212,7 @@ def serve(
 
 def _service(settings: Settings, preload: list[str]) -> Service:
     """What the server's routes share; what cannot be had is said before it listens."""
-    from birefnet.cli.options import fetch_model
+
     from birefnet.serving.heap import share_one_heap
     from birefnet.serving.service import Service
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from birefnet.cli.messages import bytes_bar, say
+from birefnet.cli.options import Json, Offline, Overwrite
 
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write.", show_default=False)]
 Folders = Annotated[
@@ -20,9 +21,6 @@ Folders = Annotated[
         show_default=False,
     ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a site that is there.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Never download the page's libraries.")]
-Json = Annotated[bool, typer.Option("--json", help="Print a report for programs on stdout.")]
 
 
 def site(
