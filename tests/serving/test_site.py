@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,13 @@ def test_the_page_holds_no_code_that_its_policy_forbids() -> None:
     assert not re.search(r"<style|\sstyle=|\son[a-z]+=", page)
 
 
+def test_the_page_and_its_headers_have_one_policy() -> None:
+    page = content(Site().files()["index.html"]).decode()
+    (own,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]+)"', page)
+    assert HEADERS["Content-Security-Policy"] == f"{own}; frame-ancestors 'self'"
+    assert "{policy}" not in page and "data:" not in own
+
+
 def test_headers_allow_threads_and_nothing_from_elsewhere() -> None:
     assert HEADERS["Cross-Origin-Opener-Policy"] == "same-origin"
     assert HEADERS["Cross-Origin-Embedder-Policy"] == "require-corp"
@@ -166,8 +174,9 @@ def test_only_a_site_is_replaced(tmp_path: Path) -> None:
     out = tmp_path / "public"
     Site().write(out)
     (out / "old.txt").write_text("old")
-    with pytest.raises(ConfigError, match="--overwrite"):
+    with pytest.raises(ConfigError, match="exists already") as refused:
         Site().write(out)
+    assert "`overwrite=True`" in str(refused.value.hint)
     Site().write(out, overwrite=True)
     assert not (out / "old.txt").exists()
     (tmp_path / "photos").mkdir()
@@ -182,6 +191,46 @@ def test_a_site_that_cannot_be_completed_is_not_left(tmp_path: Path, vendor: Pat
     with pytest.raises(ConfigError, match="cannot be written"):
         Site().write(tmp_path / "public")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_site_that_cannot_be_completed_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "public"
+    Site().write(out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    for error in (KeyboardInterrupt(), OSError(28, "No space left on device")):
+        puts = [module._put] * 5
+
+        def put(path: Path, source: Path | bytes, puts: list[Any] = puts, error: BaseException = error) -> int:
+            if not puts:
+                raise error
+            return int(puts.pop()(path, source))
+
+        with monkeypatch.context() as patched, pytest.raises((KeyboardInterrupt, ConfigError)):
+            patched.setattr(module, "_put", put)
+            Site().write(out, overwrite=True)
+        assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+        assert not [path.name for path in tmp_path.iterdir() if "part" in path.name]
+
+
+def test_two_builds_at_once_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, half, written = tmp_path / "public", threading.Barrier(2, timeout=60), []
+    put = module._put
+
+    def slow(path: Path, source: Path | bytes) -> int:
+        size = put(path, source)
+        if path.name == "main.js":
+            half.wait()  # until both are half done
+        return size
+
+    monkeypatch.setattr(module, "_put", slow)
+    builds = [threading.Thread(target=lambda: written.append(Site().write(out))) for _ in range(2)]
+    for build in builds:
+        build.start()
+    for build in builds:
+        build.join(timeout=120)
+    assert len(written) == 2 and written[0] == written[1]
+    assert set(Site([out]).files()) == {*Site().files(), "_headers"}
+    assert not [path.name for path in tmp_path.iterdir() if "part" in path.name]
 
 
 def test_a_folder_that_is_no_model_is_said_to_be_none(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -17,10 +18,13 @@ pytestmark = pytest.mark.browser
 COFFEE = PHOTOS / "coffee.jpg"
 
 
-def test_the_server_computes_once_it_was_chosen(chromium: Any, tmp_path: Path) -> None:
-    with in_process(log=tmp_path / "log", page=True) as (_, port):
+@pytest.mark.parametrize("root", ["", "/my cuts"])
+def test_the_server_computes_once_it_was_chosen(chromium: Any, tmp_path: Path, root: str) -> None:
+    with in_process("--root-path", root, log=tmp_path / "log", page=True) as (_, port):
         context = chromium.new_context()
-        page = PageUnderTest(context, f"http://127.0.0.1:{port}").open()
+        address = f"http://127.0.0.1:{port}{root}"
+        context.new_page().goto(address)  # without a slash at its end, as people type it
+        page = PageUnderTest(context, address).open()
         page.expect("#privacy").to_contain_text("Pictures never leave this machine")
         page.open_models()
         page.pick("place", "server")
@@ -30,6 +34,7 @@ def test_the_server_computes_once_it_was_chosen(chromium: Any, tmp_path: Path) -
         page.choose(COFFEE)
         page.wait_done()
         assert sum("v1/remove" in url for url in page.requests) == 1
+        assert all(url.startswith((f"{quote(address, safe='/:')}/", "blob:")) for url in page.requests)
         alpha = page.saved_pixels()[..., 3]
         context.close()
     np.testing.assert_array_equal(alpha, Remover()(COFFEE).mask)

@@ -25,7 +25,7 @@ _URL = {
     "name": "url",
     "in": "query",
     "required": True,
-    "description": "Of a picture; only if the server was started with --fetch-urls.",
+    "description": "Of a picture; only where `/v1/models` says that the server fetches addresses.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 8192},
 }
 

@@ -76,7 +76,7 @@ class FalInput(BaseModel):
     """The input of fal's `birefnet/v2`."""
 
     image_url: str = Field(
-        description="A data URI; or an address, if the server was started with --fetch-urls.",
+        description="A data URI; or an address, where `/v1/models` says that the server fetches them.",
         examples=[
             "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAEElEQVR4nGP4z8AARAwQCgAf7gP9i18U1AAAAABJRU5ErkJggg=="
         ],

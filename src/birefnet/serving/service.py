@@ -94,7 +94,7 @@ class Service:
             if url[:5].lower() == "data:":
                 return await place.fetch(request, lambda: decode_data_uri(url, self.settings.max_bytes))
             if not self.settings.fetch_urls:
-                sentence = "This server fetches nothing by address (--fetch-urls is off); send the picture itself."
+                sentence = "This server fetches nothing by address (`fetch_urls` is off); send the picture itself."
                 raise Refusal(422, sentence, kind="file_download_error")
             return await place.fetch(request, lambda: self.fetcher(url))
         except Refusal as refusal:

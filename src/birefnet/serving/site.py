@@ -6,17 +6,19 @@ Every address in it is relative, so it also runs below a path, on any host of st
 from __future__ import annotations
 
 import json
-import os
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from birefnet.errors import ConfigError, WeightsError
+from birefnet.files import whole_folder
 from birefnet.runtimes.web_folder import CONFIG, MANIFEST, PREPROCESSOR, listed_files, read_manifest
 from birefnet.serving.nano import nano_files
 from birefnet.serving.vendor import vendor_files
 from birefnet.weights.transfer import Progress, Say
+
+_logger = logging.getLogger(__name__)
 
 Files = Mapping[str, Path | bytes]
 """Path of the address, without the leading slash -> the file, or its content."""
@@ -26,26 +28,28 @@ START, INDEX = "index.html", "models/index.json"
 DEFAULT = "nano"
 _HEADERS_WORKER = "headers-worker.js"
 
+# What the page may load. Its header says so, and the page itself, for hosts that cannot send headers.
 _POLICY = {
     "default-src": "'none'",
     "script-src": "'self' 'wasm-unsafe-eval'",
     "worker-src": "'self'",
-    "connect-src": "'self' blob: data:",
-    "img-src": "'self' blob: data:",
+    "connect-src": "'self' blob:",
+    "img-src": "'self' blob:",
     "style-src": "'self'",
     "font-src": "'self'",
     "manifest-src": "'self'",
     "base-uri": "'none'",
     "form-action": "'none'",
-    "frame-ancestors": "'self'",
 }
+_IN_PAGE = "; ".join(f"{name} {value}" for name, value in _POLICY.items())
+_PLACE = "{policy}"  # in the page's source
 
 HEADERS = {
     # These two make a page a world of its own, in which browsers allow threads that share memory.
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in _POLICY.items()),
+    "Content-Security-Policy": f"{_IN_PAGE}; frame-ancestors 'self'",  # which a page cannot say of itself
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
@@ -102,7 +106,7 @@ class Site:
         paths = [Path(folder) for folder in folders]
         self._written = paths[0] if len(paths) == 1 and is_site(paths[0]) else None
         self._models = {} if self._written else _find_models(paths)
-        self._fetching: dict[str, Any] = {"offline": offline, "progress": progress} | ({"say": say} if say else {})
+        self._offline, self._say, self._progress = offline, say or _logger.info, progress
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -121,8 +125,9 @@ class Site:
         if self._written:
             return _tree(self._written)
         found: dict[str, Path | bytes] = dict(_tree(PAGE))
+        found[START] = (PAGE / START).read_text("utf-8").replace(_PLACE, _IN_PAGE, 1).encode()
         found[_HEADERS_WORKER] = Path(__file__).with_name(_HEADERS_WORKER)
-        for path, source in vendor_files(**self._fetching).items():
+        for path, source in self._libraries().items():
             found[f"vendor/{path}"] = source
         for name in self.models:
             model = _model_files(self._models[name]) if name in self._models else nano_files()
@@ -130,6 +135,9 @@ class Site:
         rows = [{"name": name, "path": f"models/{name}/"} for name in self.models]
         found[INDEX] = json.dumps({"default": DEFAULT, "models": rows}, indent=2).encode() + b"\n"
         return found
+
+    def _libraries(self) -> Mapping[str, Path]:
+        return vendor_files(offline=self._offline, say=self._say, progress=self._progress)
 
     def write(self, out: str | Path, *, overwrite: bool = False) -> int:
         """Write the site to a folder, whole or not at all, with the headers for hosts that read them from a file.
@@ -144,18 +152,11 @@ class Site:
         out = Path(out)
         check_target(out, overwrite=overwrite)
         files = {**self.files(), "_headers": _headers_file().encode()}
-        part = out.with_name(f".{out.name}.part")
         try:
-            shutil.rmtree(part, ignore_errors=True)
-            written = sum(_put(part / path, source) for path, source in files.items())
-            if out.is_dir():
-                shutil.rmtree(out)
-            os.replace(part, out)
+            with whole_folder(out) as part:
+                return sum(_put(part / path, source) for path, source in files.items())
         except OSError as error:
             raise ConfigError(f"`{out}` cannot be written: {error.strerror or error}") from error
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-        return written
 
 
 def is_site(folder: Path) -> bool:
@@ -172,7 +173,7 @@ def check_target(out: Path, *, overwrite: bool) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not overwrite:
-        raise ConfigError(f"`{out}` exists already.\nhint: choose another folder, or --overwrite")
+        raise ConfigError(f"`{out}` exists already.", hint="choose another folder, or `overwrite=True`")
     if not is_site(out):
         raise ConfigError(f"`{out}` is no site that was written by birefnet, so it is not replaced; choose another")
 

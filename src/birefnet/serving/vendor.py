@@ -15,11 +15,12 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from birefnet.errors import DownloadError
+from birefnet.files import write_whole
 from birefnet.weights.download import cache_folder, is_offline
 from birefnet.weights.transfer import Expected, Progress, Say, transfer
 
@@ -215,16 +216,17 @@ def _unpack(archive: Path, package: Package) -> str | None:
                 content = b"" if stream is None else stream.read(file.size + 1)
                 if hashlib.sha256(content).hexdigest() != file.sha256:
                     return f"its {file.path} is not the published one"
-                _write_whole(target / file.name, content)
+                write_whole(target / file.name, _writing(content))
     except (OSError, KeyError, tarfile.TarError) as error:
         return str(error)
     return None
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:
-        part.write(content)
-    os.replace(part.name, path)
+def _writing(content: bytes) -> Callable[[BinaryIO], None]:
+    def save(stream: BinaryIO) -> None:
+        stream.write(content)
+
+    return save
 
 
 def _fetch_by_file(package: Package, say: Say, progress: Progress) -> None:
