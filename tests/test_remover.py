@@ -137,7 +137,7 @@ def test_backgrounds(tmp_path: Path) -> None:
         assert (out[~inside] == (9, 8, 7)).all()
     blurred = cutout.over("blur")
     np.testing.assert_array_equal(blurred[inside], rgb[inside])
-    with pytest.raises(PictureError, match="Cannot read `whitish`"):
+    with pytest.raises(ConfigError, match="`whitish` is not a colour"):
         cutout.over("whitish")
     with pytest.raises(ConfigError, match="not a colour"):
         cutout.over((1, 2))
@@ -318,3 +318,27 @@ def test_the_model_in_the_box() -> None:
     cutout = remove(rgb, model="nano", offline=True)
     assert cutout.alpha.shape == (300, 400)
     assert 0 <= cutout.alpha.min() <= cutout.alpha.max() <= 1
+
+
+def test_a_background_is_meant_as_on_the_command_line(tmp_path: Path) -> None:
+    rgb, inside = scene()
+    cutout = Cutout(image=rgb, alpha=inside.astype(np.float32))
+    np.testing.assert_array_equal(cutout.over([255, 0, 0]), cutout.over("red"))
+    with pytest.raises(ConfigError, match="not a colour") as caught:
+        cutout.over("wite")
+    assert caught.value.hint == "did you mean `white`?"
+
+
+def test_blur_shows_nothing_that_the_picture_hid(remover: Remover) -> None:
+    rgb, _ = scene()
+    own = np.full(rgb.shape[:2], 255, np.uint8)
+    own[:, 240:] = 0
+    hidden = rgb.copy()
+    hidden[:, 240:] = (255, 0, 0)
+    for refine in (False, True):
+        cut = Remover.from_runtime(remover.runtime, refine=refine)
+        shown = cut(np.dstack([hidden, own])).over("blur")
+        other = hidden.copy()
+        other[:, 240:] = (0, 0, 255)
+        np.testing.assert_array_equal(shown, cut(np.dstack([other, own])).over("blur"))
+        assert (shown[:, 300:] > 200).all()  # white behind what is transparent

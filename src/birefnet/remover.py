@@ -11,17 +11,16 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from birefnet.errors import BiRefNetError, ConfigError
 from birefnet.pixels import compose
 from birefnet.pixels.alpha import finish, has_foreground
+from birefnet.pixels.background import Background, find_background, over_white, read_background
 from birefnet.pixels.foreground import DEFAULT, check_method, estimate_foreground
 from birefnet.pixels.picture import MAX_PIXELS, Picture, Source, read_picture
 from birefnet.pixels.prepare import InputSpec, native_size, prepare
+from birefnet.pixels.rendering import Rendering
 from birefnet.pixels.writing import output_format, write_picture
 from birefnet.runtimes.base import Memory, Mode, Runtime
 from birefnet.runtimes.select import Size, check_size, select
-
-Background = Source | tuple[int, ...]
 
 UNSEEN = (128, 128, 128)  # shown to the network where a picture is transparent: nothing dark or bright is lost on it
 KEPT_REMOVERS = 4  # by `remove`; each holds a loaded model
@@ -36,11 +35,13 @@ class Cutout:
         alpha: (H, W) float32 in [0, 1]; the picture's own transparency is already multiplied in.
         foreground: the subject's own colours, (H, W, 3) uint8, with which it is cut out or put before something else;
             None for the picture's, which keep a little of the old background at soft edges. See `refine`.
+        own_alpha: the picture's own transparency, (H, W) float32 in [0, 1]; None where it has none.
     """
 
     image: NDArray[np.uint8]
     alpha: NDArray[np.float32]
     foreground: NDArray[np.uint8] | None = None
+    own_alpha: NDArray[np.float32] | None = None
 
     @property
     def mask(self) -> NDArray[np.uint8]:
@@ -79,17 +80,19 @@ class Cutout:
         Args:
             background: a colour ("white", "#ff8800", "255,136,0", or three or four numbers in 0..255), the word
                 "blur" for the picture itself out of focus, or a picture, scaled to cover and cropped to its middle.
+                What is transparent in either picture becomes white.
 
         Raises:
-            PictureError: if it is neither a colour nor a picture.
+            ConfigError: if it is neither a colour nor the name of a picture.
+            PictureError: if the picture cannot be read.
         """
-        if isinstance(background, str) and background == "blur":
-            return compose.over_blur(self.image, self.alpha, subject=self.foreground)
-        colour = _as_colour(background)
-        if colour is not None:
-            return compose.over_colour(self._subject, self.alpha, colour)
-        assert not isinstance(background, tuple)
-        return compose.over_picture(self._subject, self.alpha, read_picture(background).rgb)
+        meant = find_background(background)
+        if isinstance(meant, tuple):
+            return compose.over_colour(self._subject, self.alpha, meant)
+        if isinstance(meant, str):  # "blur"
+            scene = over_white(Picture(self.image, self.own_alpha))
+            return compose.over_blur(scene, self.alpha, subject=self._subject)
+        return compose.over_picture(self._subject, self.alpha, read_background(meant))
 
     def render(self, *, mask_only: bool = False, background: Background | None = None) -> NDArray[np.uint8]:
         """What `save` writes: the cut-out (H, W, 4), its mask (H, W), or the subject before a background.
@@ -97,11 +100,13 @@ class Cutout:
         Raises:
             ConfigError: if both are asked for.
         """
-        if not mask_only:
-            return self.rgba if background is None else self.over(background)
-        if background is not None:
-            raise ConfigError("A mask has no background: ask for one or the other.")
-        return self.mask
+        return self.make(Rendering(mask_only=mask_only, background=background))
+
+    def make(self, rendering: Rendering) -> NDArray[np.uint8]:
+        """The same for a rendering that is checked already."""
+        if rendering.mask_only:
+            return self.mask
+        return self.rgba if rendering.background is None else self.over(rendering.background)
 
     def save(
         self,
@@ -126,9 +131,12 @@ class Cutout:
             ConfigError: if the format cannot be written, or not with transparency.
             PictureError: if the file cannot be written; no part of it is left.
         """
-        output_format(Path(target) if isinstance(target, (str, Path)) else None, format)  # before the work, not after
-        pixels = self.render(mask_only=mask_only, background=background)
-        write_picture(pixels, target, format=format, quality=quality)
+        chosen = output_format(Path(target) if isinstance(target, (str, Path)) else None, format)
+        self.write(target, Rendering(mask_only=mask_only, background=background, format=chosen, quality=quality))
+
+    def write(self, target: str | Path | BinaryIO, rendering: Rendering) -> None:
+        """The same for a rendering that is checked already; its format counts, not the target's suffix."""
+        write_picture(self.make(rendering), target, format=rendering.format, quality=rendering.quality)
 
 
 class Remover:
@@ -222,7 +230,8 @@ class Remover:
         alpha = finish(logits, frame, rgb=rgb, sharpen=sharpen)  # (H, W) in [0, 1]
         if picture.alpha is not None:
             alpha *= picture.alpha
-        return Cutout(image=picture.rgb, alpha=alpha, foreground=self._colours(picture, rgb, alpha))
+        colours = self._colours(picture, rgb, alpha)
+        return Cutout(image=picture.rgb, alpha=alpha, foreground=colours, own_alpha=picture.alpha)
 
     def _colours(
         self, picture: Picture, rgb: NDArray[np.uint8], alpha: NDArray[np.float32]
@@ -275,15 +284,3 @@ def _refining(refine: bool | str) -> str | None:
     if isinstance(refine, str):
         return check_method(refine)
     return DEFAULT if refine else None
-
-
-def _as_colour(background: Background) -> compose.Colour | None:
-    """The colour that is meant, or None if a picture is."""
-    if isinstance(background, tuple):
-        return compose.parse_colour(background)
-    if not isinstance(background, str):
-        return None
-    try:
-        return compose.parse_colour(background)
-    except BiRefNetError:
-        return None

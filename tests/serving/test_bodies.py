@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
 import pytest
 
-from birefnet.serving.work import encode
+from birefnet.pixels.writing import write_picture
 from tests.serving.live import opened, picture
 
 BORDER = "----------------a9"
@@ -51,7 +52,9 @@ def test_a_picture_needs_no_file_name(client: Any, head: str, data: bytes) -> No
 
 @pytest.mark.parametrize("head", HEADS)
 def test_a_background_picture_needs_none_either(client: Any, head: str) -> None:
-    behind = encode(np.full((20, 30, 3), (0, 200, 0), np.uint8), "png")
+    stream = io.BytesIO()
+    write_picture(np.full((20, 30, 3), (0, 200, 0), np.uint8), stream)
+    behind = stream.getvalue()
     answer = client.post("/v1/remove", **form(('name="image"', picture()), (head.format("background"), behind)))
     assert answer.status_code == 200, answer.text
     assert opened(answer.content).getpixel((1, 1)) == (0, 200, 0)

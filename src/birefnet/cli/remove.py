@@ -119,25 +119,25 @@ def remove(
     Exit codes: 0 done, 1 some pictures failed (listed at the end), 2 wrong use, 130 interrupted.
     """
     from birefnet.cli.plan import plan
-    from birefnet.cli.removing import PIPE, check_format, check_pipe, read_background
+    from birefnet.cli.removing import PIPE, check_pipe, find_format
     from birefnet.pixels.foreground import check_method
     from birefnet.pixels.picture import MAX_PIXELS
+    from birefnet.pixels.rendering import Rendering
+    from birefnet.pixels.writing import SUFFIXES
     from birefnet.remover import Remover
 
     piped = PIPE in inputs or output == PIPE
     if piped:
         check_pipe(inputs, output, report=report)
     target = None if output == PIPE else output
-    behind = read_background(background)
-    opaque = mask_only or (behind is not None and (not isinstance(behind, tuple) or behind[3] == 255))
-    suffix = check_format(inputs, target, format, opaque=opaque)
-    if mask_only and background is not None:
-        raise ConfigError("--mask-only has no background; choose one of the two.")
+    kind = find_format(inputs, target, format)
+    rendering = Rendering(mask_only=mask_only, background=background, format=kind)
+    rendering = rendering.loaded(max_pixels=max_pixels or MAX_PIXELS)
     if mask_only and (refine or refine_method):
         raise ConfigError("--mask-only has no colours to refine; choose one of the two.")
     if refine_method:
         check_method(refine_method)
-    jobs = [] if piped else plan(inputs, target, suffix)
+    jobs = [] if piped else plan(inputs, target, SUFFIXES[kind])
     fetch_model(model, device, offline=offline, quiet=quiet)
     remover = Remover(
         model,
@@ -154,7 +154,7 @@ def remove(
     remover.load()  # a model that cannot be had is one error, not one for each picture
 
     def save(cutout: Cutout, to: Any) -> None:
-        cutout.save(to, mask_only=mask_only, background=behind, format=format)
+        cutout.write(to, rendering)
 
     if piped:
         _pipe(inputs[0], Path(target) if target else None, remover, save, overwrite=overwrite, quiet=quiet)

@@ -6,6 +6,7 @@ The colours are the picture's or those of the subject alone (`birefnet.pixels.fo
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -115,7 +116,7 @@ def fit_cover(picture: Bytes, height: int, width: int) -> Bytes:
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC, box=box))
 
 
-def parse_colour(colour: str | tuple[int, ...]) -> Colour:
+def parse_colour(colour: str | Sequence[int]) -> Colour:
     """A name, "#rgb", "#rrggbb", "#rrggbbaa", "rgb(...)", "r,g,b[,a]", or three or four numbers in 0..255.
 
     Raises:
@@ -124,7 +125,7 @@ def parse_colour(colour: str | tuple[int, ...]) -> Colour:
     parts: tuple[int, ...]
     try:
         if not isinstance(colour, str):
-            parts = tuple(int(value) for value in colour)
+            parts = tuple(operator.index(value) for value in colour)  # 0.5 is no byte
         elif "," in colour and "(" not in colour:
             parts = tuple(int(value) for value in colour.split(","))
         else:

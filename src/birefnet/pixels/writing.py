@@ -20,7 +20,8 @@ WRITABLE_SUFFIXES = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
 }
-FORMATS = ("PNG", "WEBP", "TIFF", "JPEG")
+SUFFIXES = {"PNG": ".png", "WEBP": ".webp", "TIFF": ".tiff", "JPEG": ".jpg"}  # that a file gets whose name we choose
+FORMATS = tuple(SUFFIXES)
 _MODES = {None: "L", 3: "RGB", 4: "RGBA"}  # by channels
 _PREDICTOR = 317  # the TIFF tag that, set to 2, lets deflate see differences between neighbours
 
@@ -47,8 +48,7 @@ def write_picture(
     path = Path(target) if isinstance(target, (str, Path)) else None
     chosen = output_format(path, format)
     image = _image(array)
-    if chosen == "JPEG" and image.mode == "RGBA":
-        raise ConfigError("JPEG holds no transparency; write PNG or WebP, or choose a background.")
+    check_transparency(chosen, transparent=image.mode == "RGBA")
     options = _options(chosen, image.mode, quality)
 
     def save(stream: Any) -> None:
@@ -84,6 +84,26 @@ def output_format(path: Path | None, format: str | None) -> str:
     return WRITABLE_SUFFIXES[path.suffix.lower()]
 
 
+def check_transparency(format: str, *, transparent: bool) -> None:
+    """Refuse a format that cannot hold what is to be written.
+
+    Raises:
+        ConfigError: for transparency in a JPEG.
+    """
+    if transparent and format == "JPEG":
+        raise ConfigError("JPEG holds no transparency; write PNG or WebP, or choose a background.")
+
+
+def check_quality(quality: int) -> None:
+    """Refuse what is no quality.
+
+    Raises:
+        ConfigError: for another number than 1..100.
+    """
+    if not 1 <= quality <= 100:
+        raise ConfigError(f"Quality runs from 1 to 100, got {quality}.")
+
+
 def _image(array: NDArray[np.uint8]) -> Image.Image:
     channels = array.shape[2] if array.ndim == 3 else None
     if array.ndim not in (2, 3) or channels not in _MODES or array.dtype != np.uint8 or not array.size:
@@ -93,8 +113,7 @@ def _image(array: NDArray[np.uint8]) -> Image.Image:
 
 def _options(format: str, mode: str, quality: int) -> dict[str, Any]:
     """Settings of Pillow's writers; the fast levels cost a tenth of the size and save two thirds of the time."""
-    if not 1 <= quality <= 100:
-        raise ConfigError(f"Quality runs from 1 to 100, got {quality}.")
+    check_quality(quality)
     if format == "PNG":
         return {"compress_level": 1}
     if format == "WEBP":

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
+from birefnet.pixels.rendering import Rendering
 from birefnet.remover import Cutout
 from birefnet.serving.bodies import media_type, read_all
 from birefnet.serving.describe import problems
@@ -15,7 +16,7 @@ from birefnet.serving.refusal import Refusal, readable
 from birefnet.serving.schemas import FalImage, FalInput, FalOutput
 from birefnet.serving.service import Service
 from birefnet.serving.v1 import data_uri
-from birefnet.serving.work import TYPES, Order, encode
+from birefnet.serving.work import TYPES, Order, encode, encode_gif
 
 PREFIX = "/fal-ai/"
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -101,10 +102,14 @@ def _parse(request: Request, body: bytes) -> FalInput:
 def _make(cutout: Cutout, asked: FalInput) -> list[Made]:
     """The files asked for; a mask of its own is PNG."""
     height, width = cutout.alpha.shape
-    pixels = cutout.mask if asked.mask_only else cutout.rgba
-    files = [Made(encode(pixels, asked.output_format), asked.output_format, width, height)]
+    format = asked.output_format
+    if format == "gif":
+        data = encode_gif(cutout.render(mask_only=asked.mask_only))
+    else:
+        data = encode(cutout, Rendering(mask_only=asked.mask_only, format=format))
+    files = [Made(data, format, width, height)]
     if asked.output_mask:
-        files.append(Made(encode(cutout.mask, "png"), "png", width, height))
+        files.append(Made(encode(cutout, Rendering(mask_only=True)), "png", width, height))
     return files
 
 

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Request, Response
 from starlette.responses import RedirectResponse
 
 from birefnet.pixels.compose import parse_colour
-from birefnet.remover import Background, Cutout
+from birefnet.pixels.rendering import Rendering
+from birefnet.remover import Cutout
 from birefnet.serving.bodies import FORM, read_body
 from birefnet.serving.describe import problems
 from birefnet.serving.line import Place
@@ -35,7 +36,7 @@ def router(service: Service) -> APIRouter:
     routes = APIRouter(prefix="/api", tags=["rembg"], dependencies=service.guards())
 
     async def cut(request: Request, place: Place, data: bytes, options: RembgOptions) -> Response:
-        background = _background(options)
+        rendering = _rendering(options)
         order = Order(
             data=data,
             model=service.models.name_of(options.model),
@@ -44,8 +45,7 @@ def router(service: Service) -> APIRouter:
 
         def make(cutout: Cutout) -> Response:
             made = smooth(cutout) if options.ppm else cutout
-            pixels = made.render(mask_only=options.om, background=background)
-            return Response(encode(pixels, "png"), media_type=TYPES["png"])
+            return Response(encode(made, rendering), media_type=TYPES["png"])
 
         return await service.cut(request, place, order, make)
 
@@ -93,8 +93,8 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-def _background(options: RembgOptions) -> Background | None:
-    """The colour asked for; rembg's extras are refused here as well: they name files on the server's disk."""
+def _rendering(options: RembgOptions) -> Rendering:
+    """What is made of the cut-out; rembg's extras are refused here as well: they name files on the server's disk."""
     if options.extras:
         try:
             extras = json.loads(options.extras)
@@ -102,8 +102,6 @@ def _background(options: RembgOptions) -> Background | None:
             extras = None
         if extras != {}:
             raise Refusal(422, "No model here has extras: `extras` must be {} or left out.", field="extras")
-    if options.bgc is None:
-        return None
-    if options.om:
+    if options.om and options.bgc is not None:
         raise Refusal(422, "A mask (om) has no background (bgc); choose one of the two.", field="bgc")
-    return parse_colour(options.bgc)
+    return Rendering(mask_only=options.om, background=None if options.bgc is None else parse_colour(options.bgc))

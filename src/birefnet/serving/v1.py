@@ -10,9 +10,10 @@ from fastapi import APIRouter, Request, Response
 from starlette.responses import JSONResponse
 
 from birefnet.errors import ConfigError
-from birefnet.pixels.compose import parse_colour
+from birefnet.pixels.background import find_background
 from birefnet.pixels.foreground import check_method
-from birefnet.remover import Background, Cutout
+from birefnet.pixels.rendering import Rendering
+from birefnet.remover import Cutout
 from birefnet.runtimes.select import Size, check_size
 from birefnet.serving.bodies import FORM, Body, read_body
 from birefnet.serving.describe import problems
@@ -28,7 +29,7 @@ from birefnet.serving.schemas import (
 )
 from birefnet.serving.service import Service, parse
 from birefnet.serving.ticket import Ticket
-from birefnet.serving.work import TYPES, Order, backdrop, encode, opaque
+from birefnet.serving.work import TYPES, Order, encode
 from birefnet.weights import zoo
 
 FOREGROUND = "X-Has-Foreground"  # of every answer that is a picture: whether a subject was found
@@ -39,9 +40,8 @@ class Wish(NamedTuple):
     """What is to be made of a cut-out."""
 
     output: str  # "cutout", "mask" or "json"
-    format: str
-    quality: int
-    background: Background | None  # a colour, or "blur"; the picture's file is the order's
+    format: str  # a key of `TYPES`
+    rendering: Rendering
 
 
 def router(service: Service) -> APIRouter:
@@ -106,16 +106,13 @@ def _order(service: Service, options: RemoveOptions, body: Body) -> Order:
 def _wish(options: RemoveOptions, body: Body) -> Wish:
     """What is wanted, checked before any work is done."""
     output = "mask" if options.mask_only else options.output
-    behind = to_background(options.background)
     picture = body.files.get("background")
-    if behind is not None and picture is not None:
+    if options.background is not None and picture is not None:
         raise ConfigError("`background` is given twice, as a text and as a picture; choose one of the two.")
-    if output == "mask" and (behind is not None or picture is not None):
-        raise ConfigError("A mask has no background; choose one of the two.")
-    clear = behind is None or (isinstance(behind, tuple) and not opaque(parse_colour(behind)))
-    if options.format == "jpg" and output != "mask" and picture is None and clear:
-        raise ConfigError("JPEG holds no transparency; ask for webp, or for a background.")
-    return Wish(output, options.format, options.quality, behind)
+    # What a request says is never looked for on the disk.
+    behind = picture if options.background is None else find_background(options.background, files=False)
+    rendering = Rendering(mask_only=output == "mask", background=behind, format=options.format, quality=options.quality)
+    return Wish(output, options.format, rendering)
 
 
 def to_size(text: str | None) -> Size:
@@ -126,22 +123,11 @@ def to_size(text: str | None) -> Size:
     return sides[0] if len(sides) == 1 else (sides[0], sides[1])
 
 
-def to_background(text: str | None) -> Background | None:
-    """A colour as (r, g, b, a), or "blur". Never a file's name: what a request says is not looked for on the disk.
-
-    Raises:
-        ConfigError: if it is neither.
-    """
-    return text if text in (None, "blur") else parse_colour(text)
-
-
 def _maker(order: Order, wish: Wish, ticket: Ticket, max_pixels: int) -> Callable[[Cutout], Response]:
     """What makes the answer of a cut-out."""
 
     def make(cutout: Cutout) -> Response:
-        behind = wish.background if order.background is None else backdrop(order.background, max_pixels)
-        pixels = cutout.render(mask_only=wish.output == "mask", background=behind)
-        data = encode(pixels, wish.format, wish.quality)
+        data = encode(cutout, wish.rendering.loaded(max_pixels=max_pixels))
         found = cutout.has_foreground
         if wish.output != "json":
             return Response(data, media_type=TYPES[wish.format], headers={FOREGROUND: str(found).lower()})
@@ -152,7 +138,7 @@ def _maker(order: Order, wish: Wish, ticket: Ticket, max_pixels: int) -> Callabl
             height=height,
             has_foreground=found,
             image=data_uri(data, TYPES[wish.format]),
-            mask=data_uri(encode(cutout.mask, "png"), TYPES["png"]),
+            mask=data_uri(encode(cutout, Rendering(mask_only=True)), TYPES["png"]),
             seconds={name: round(seconds, 4) for name, seconds in ticket.seconds.items()},
         )
         return JSONResponse(answer.model_dump())

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from birefnet.errors import BiRefNetError, ConfigError, PictureError
-from birefnet.pixels.compose import Colour
 from birefnet.pixels.kinds import find_kind, open_kind
 from birefnet.pixels.picture import read_picture
 from birefnet.pixels.prepare import InputSpec
-from birefnet.pixels.writing import write_picture
-from birefnet.remover import Background, Cutout, Remover
+from birefnet.pixels.rendering import Rendering
+from birefnet.remover import Cutout, Remover
 from birefnet.runtimes.base import Batch, Logits, Runtime
 from birefnet.runtimes.select import Size, check_size, resized
 from birefnet.serving.pool import Models
@@ -160,23 +159,25 @@ def _spec(runtime: Runtime, size: Size) -> InputSpec:
     return resized(runtime, wanted)
 
 
-def backdrop(data: bytes, max_pixels: int) -> Background:
-    """A background picture that was sent, and that `Cutter.cut` has checked -> its pixels, (H, W, 3) uint8."""
-    return read_picture(data, max_pixels=max_pixels).rgb
-
-
-def encode(pixels: NDArray[np.uint8], format: str, quality: int = 90) -> bytes:
-    """(H, W), (H, W, 3) or (H, W, 4) uint8 -> a file of that format.
+def encode(cutout: Cutout, rendering: Rendering) -> bytes:
+    """What is made of a cut-out, as a file.
 
     Raises:
-        ConfigError: for transparency in a JPEG.
         PictureError: where a format cannot hold so many pixels.
     """
     stream = io.BytesIO()
-    if format == "gif":
-        _to_palette(pixels).save(stream, "GIF", **({"transparency": 255} if pixels.shape[2:] == (4,) else {}))
-    else:
-        write_picture(pixels, stream, format=format, quality=quality)
+    cutout.write(stream, rendering)
+    return stream.getvalue()
+
+
+def encode_gif(pixels: NDArray[np.uint8]) -> bytes:
+    """(H, W), (H, W, 3) or (H, W, 4) uint8 -> a GIF.
+
+    Raises:
+        PictureError: where there are too many pixels.
+    """
+    stream = io.BytesIO()
+    _to_palette(pixels).save(stream, "GIF", **({"transparency": 255} if pixels.shape[2:] == (4,) else {}))
     return stream.getvalue()
 
 
@@ -197,8 +198,3 @@ def smooth(cutout: Cutout) -> Cutout:
     mask = Image.fromarray(cutout.mask).filter(ImageFilter.MinFilter(3)).filter(ImageFilter.MaxFilter(3))
     soft = np.asarray(mask.filter(ImageFilter.GaussianBlur(2)))
     return replace(cutout, alpha=(soft >= 128).astype(np.float32))
-
-
-def opaque(colour: Colour) -> bool:
-    """Whether nothing shows through a colour."""
-    return colour[3] == 255
