@@ -23,7 +23,7 @@ ARROWS = {
     "files": set(),
     "pixels": GROUND,
     "network": GROUND,
-    "weights": {*GROUND, "network"},
+    "weights": {*GROUND, "pixels", "network"},
     "runtimes": {*GROUND, "pixels", "network", "weights"},
     "data": {*GROUND, "pixels"},
     "evaluation": {*GROUND, "pixels", "network", "weights", "data", "runtimes"},

@@ -194,8 +194,8 @@ def test_colours_of_transparent_pixels_are_unmixed_already(remover: Remover) -> 
 
 def test_the_model_is_loaded_once_and_late(standin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    real = module.select
-    monkeypatch.setattr(module, "select", lambda **options: calls.append(options) or real(**options))
+    real = module.open_model
+    monkeypatch.setattr(module, "open_model", lambda *words, **options: calls.append(words) or real(*words, **options))
     remover = Remover(standin, device="cpu")
     assert not calls
     with pytest.raises(PictureError):
@@ -208,8 +208,8 @@ def test_the_model_is_loaded_once_and_late(standin: Path, monkeypatch: pytest.Mo
 
 def test_many_threads_load_once_and_agree(standin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    real = module.select
-    monkeypatch.setattr(module, "select", lambda **options: calls.append(options) or real(**options))
+    real = module.open_model
+    monkeypatch.setattr(module, "open_model", lambda *words, **options: calls.append(words) or real(*words, **options))
     remover = Remover(standin, device="cpu", threads=1)
     pictures = [scene(64 + 8 * i, 96)[0] for i in range(6)]
     alone = [Remover.from_runtime(remover.runtime)(picture).alpha for picture in pictures]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,10 @@ from birefnet.pixels.prepare import InputSpec, native_size, prepare
 from birefnet.pixels.rendering import Rendering
 from birefnet.pixels.writing import output_format, write_picture
 from birefnet.runtimes.base import Memory, Mode, Runtime
-from birefnet.runtimes.select import Size, check_size, select
+from birefnet.runtimes.options import Dtype, RuntimeName, RuntimeOptions
+from birefnet.runtimes.select import Size, check_native, check_size, open_model, resized
+from birefnet.weights.resolve import Model
+from birefnet.weights.transfer import Progress
 
 UNSEEN = (128, 128, 128)  # shown to the network where a picture is transparent: nothing dark or bright is lost on it
 KEPT_REMOVERS = 4  # by `remove`; each holds a loaded model
@@ -142,8 +146,11 @@ class Cutout:
 class Remover:
     """Cuts subjects out with one model, loaded once, at the first picture; safe to use from several threads.
 
+    A remover travels to other processes, and is copied, as its options: what it has loaded stays where it is.
+
     Args:
-        model: a name of the zoo, an `.onnx` or checkpoint file, or a hub repository.
+        model: a name of the zoo, an exported or checkpoint file, a run's folder, or a hub repository; see
+            `birefnet.weights.resolve`.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         size: None for the model's own input size; a side or (width, height) in multiples of 32; or "native" for the
             size nearest to each picture (models trained for many sizes).
@@ -151,7 +158,7 @@ class Remover:
             where it has it and else float32.
         runtime: "auto", or which library runs the model; see `birefnet.runtimes.select.select`.
         mode: "eager", or for PyTorch "compiled" or "graphs"; see `birefnet.runtimes.torch.TorchRuntime`.
-        memory: "normal", or for PyTorch "low", which is slower; see there.
+        memory: "normal", or "low", which is slower; see `birefnet.runtimes.options.RuntimeOptions`.
         offline: never download.
         threads: CPU threads; None for the physical cores this process may use.
         sharpen: whether the picture's own edges guide the alpha's enlargement; None for what suits the model.
@@ -159,18 +166,24 @@ class Remover:
             for `birefnet.pixels.foreground.estimate_foreground`.
         max_pixels: larger pictures are refused before they are decoded.
 
+    Attributes:
+        model: as given.
+        options: `device`, `dtype`, `runtime`, `mode`, `memory`, `offline` and `threads`, checked.
+        size, sharpen, refine, max_pixels: as given; `size` as (width, height), `refine` as the method or None.
+
     Raises:
-        ConfigError: for a size or a method of refining that cannot be meant.
+        ConfigError: for an option that cannot be meant.
+        DeviceError: for a device of no known kind.
     """
 
     def __init__(
         self,
-        model: str | Path = "nano",
+        model: Model = "nano",
         *,
         device: str = "auto",
         size: Size = None,
-        dtype: str = "auto",
-        runtime: str = "auto",
+        dtype: Dtype = "auto",
+        runtime: RuntimeName = "auto",
         mode: Mode = "eager",
         memory: Memory = "normal",
         offline: bool = False,
@@ -179,37 +192,111 @@ class Remover:
         refine: bool | str = False,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        check_size(size)
-        self.size = size
+        options = RuntimeOptions(
+            runtime=runtime, device=device, dtype=dtype, mode=mode, memory=memory, threads=threads, offline=offline
+        )
+        self._set(model, options, size, sharpen, refine, max_pixels)
+
+    @classmethod
+    def from_options(
+        cls,
+        model: Model,
+        options: RuntimeOptions,
+        *,
+        size: Size = None,
+        sharpen: bool | None = None,
+        refine: bool | str = False,
+        max_pixels: int = MAX_PIXELS,
+    ) -> Remover:
+        """The same with the options of the runtime as one record."""
+        remover = cls.__new__(cls)
+        remover._set(model, options, size, sharpen, refine, max_pixels)
+        return remover
+
+    @classmethod
+    def from_runtime(
+        cls,
+        runtime: Runtime,
+        *,
+        size: Size = None,
+        sharpen: bool | None = None,
+        refine: bool | str = False,
+        max_pixels: int = MAX_PIXELS,
+    ) -> Remover:
+        """A remover around a runtime of one's own, which is loaded already: how it runs is decided.
+
+        Args:
+            runtime: the network.
+            size, sharpen, refine, max_pixels: as for `Remover`.
+
+        Raises:
+            ConfigError: for a size that the network does not take, or another option that cannot be meant.
+        """
+        remover = cls.from_options(
+            runtime.name, RuntimeOptions(), size=size, sharpen=sharpen, refine=refine, max_pixels=max_pixels
+        )
+        if isinstance(remover.size, tuple):
+            resized(runtime, remover.size)
+        elif remover.size == "native":
+            check_native(runtime)
+        remover._runtime, remover._is_own = runtime, True
+        return remover
+
+    def _set(
+        self,
+        model: Model,
+        options: RuntimeOptions,
+        size: Size,
+        sharpen: bool | None,
+        refine: bool | str,
+        max_pixels: int,
+    ) -> None:
+        self.model = model
+        self.options = options
+        self.size: tuple[int, int] | Literal["native"] | None = "native" if size == "native" else check_size(size)
         self.sharpen = sharpen
         self.refine = _refining(refine)
         self.max_pixels = max_pixels
-        self._choice: dict[str, Any] = {
-            **{"model": model, "size": size, "device": device, "dtype": dtype, "runtime": runtime},
-            **{"mode": mode, "memory": memory, "offline": offline, "threads": threads},
-        }
+        self._is_own = False  # whether the runtime was given, and cannot be made again
         self._runtime: Runtime | None = None
         self._lock = threading.Lock()
 
-    @classmethod
-    def from_runtime(cls, runtime: Runtime, *, size: Size = None, **options: Any) -> Remover:
-        """A remover around a runtime of one's own; `options` are `sharpen`, `refine` and `max_pixels`."""
-        remover = cls(runtime.name, size=size, **options)
-        remover._runtime = runtime
-        return remover
+    def __getstate__(self) -> dict[str, Any]:
+        state = {**self.__dict__}
+        del state["_lock"]
+        if not self._is_own:
+            state["_runtime"] = None
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Remover:
+        return copy.copy(self)  # everything in it is a plain value, or a runtime, which any number of threads may use
 
     @property
     def runtime(self) -> Runtime:
         """The network; loaded (and downloaded, if need be and allowed) at the first use."""
+        return self._load(None)
+
+    def load(self, *, progress: Progress | None = None) -> Remover:
+        """Load the model now instead of at the first picture; returns itself.
+
+        Args:
+            progress: called with the bytes fetched so far and in all, where something is fetched.
+
+        Raises:
+            BiRefNetError: if the model cannot be had; see `birefnet.runtimes.select.select`.
+        """
+        self._load(progress)
+        return self
+
+    def _load(self, progress: Progress | None) -> Runtime:
         with self._lock:
             if self._runtime is None:
-                self._runtime = select(**self._choice)
+                self._runtime = open_model(self.model, self.options, size=self.size, progress=progress)
             return self._runtime
-
-    def load(self) -> Remover:
-        """Load the model now instead of at the first picture; returns itself."""
-        _ = self.runtime
-        return self
 
     def __call__(self, source: Source) -> Cutout:
         """A path, bytes, stream, Pillow image or (H, W, 3) uint8 array -> its cut-out.
@@ -245,30 +332,55 @@ class Remover:
         return colours
 
     def _spec_for(self, picture: Picture) -> InputSpec:
-        spec = self.runtime.spec
+        if self.size is None:
+            return self.runtime.spec
         if self.size != "native":
-            return spec
+            return resized(self.runtime, self.size)
         height, width = native_size(*picture.rgb.shape[:2])
-        return replace(spec, width=width, height=height)
+        return resized(self.runtime, (width, height))
 
 
-def remove(source: Source, **options: Any) -> Cutout:
+def remove(
+    source: Source,
+    model: Model = "nano",
+    *,
+    device: str = "auto",
+    size: Size = None,
+    dtype: Dtype = "auto",
+    runtime: RuntimeName = "auto",
+    mode: Mode = "eager",
+    memory: Memory = "normal",
+    offline: bool = False,
+    threads: int | None = None,
+    sharpen: bool | None = None,
+    refine: bool | str = False,
+    max_pixels: int = MAX_PIXELS,
+) -> Cutout:
     """Cut the subject out of one picture.
+
+    The remover is kept: the next call with the same options loads nothing.
 
     Args:
         source: a path, bytes, stream, Pillow image or (H, W, 3) uint8 array.
-        options: those of `Remover`. The remover is kept: the next call with the same options loads nothing.
+        model, device, size, dtype, runtime, mode, memory, offline, threads, sharpen, refine, max_pixels: see `Remover`.
+
+    Raises:
+        BiRefNetError: for a picture, a model or an option that cannot be had or meant.
     """
-    key = tuple(sorted(options.items()))
+    options = RuntimeOptions(
+        runtime=runtime, device=device, dtype=dtype, mode=mode, memory=memory, threads=threads, offline=offline
+    )
+    made = Remover.from_options(model, options, size=size, sharpen=sharpen, refine=refine, max_pixels=max_pixels)
+    key = (type(model).__name__, str(model), options, made.size, made.sharpen, made.refine, made.max_pixels)
     with _keep_lock:
-        remover = _kept.pop(key, None) or Remover(**options)
+        remover = _kept.pop(key, made)
         _kept[key] = remover  # the most recent last
         while len(_kept) > KEPT_REMOVERS:
             _kept.popitem(last=False)
     return remover(source)
 
 
-_kept: OrderedDict[tuple[tuple[str, Any], ...], Remover] = OrderedDict()
+_kept: OrderedDict[tuple[object, ...], Remover] = OrderedDict()
 _keep_lock = threading.Lock()
 
 

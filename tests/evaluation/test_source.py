@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from birefnet.errors import ConfigError, UnknownModel
+from birefnet.errors import UnknownModel, WeightsError
 from birefnet.evaluation.files import TruthSet, find_sets
 from birefnet.evaluation.source import Source, find_source, find_sources
+from birefnet.weights.resolve import resolve
 from tests.evaluation.drawn import draw_set
 
 
@@ -33,16 +34,18 @@ def test_predictions(tmp_path: Path, sets: list[TruthSet]) -> None:
 def test_weights_and_names(tmp_path: Path, sets: list[TruthSet]) -> None:
     touch(tmp_path / "cats/net.safetensors", tmp_path / "dogs/best.safetensors")
     for path, label in (("cats/net.safetensors", "net"), ("dogs/best.safetensors", "dogs/best")):
-        assert find_source(str(tmp_path / path), sets) == Source(label, model=tmp_path / path)
+        found = find_source(str(tmp_path / path), sets)
+        assert found == Source(label, model=resolve(str(tmp_path / path))) and found.where == str(tmp_path / path)
     for name in ("nano", "general", "someone/something"):
-        assert find_source(name, sets) == Source(name, model=name)
+        assert find_source(name, sets) == Source(name, model=resolve(name))
 
 
 def test_a_run_has_its_best_weights_and_all_its_checkpoints(tmp_path: Path, sets: list[TruthSet]) -> None:
     run = tmp_path / "run"
     names = ["last", "checkpoints/epoch_9", "checkpoints/epoch_10"]
     touch(*(run / f"{name}.safetensors" for name in names), run / "last.pt", run / "state/last.pt", run / "log.csv")
-    assert find_source(str(run), sets) == Source("run/last", model=run / "last.safetensors")
+    found = find_source(str(run), sets)
+    assert (found.label, found.where) == ("run/last", str(run / "last.safetensors"))
     touch(run / "best.safetensors")
     assert find_source(str(run), sets).label == "run/best"
     labels = [source.label for source in find_sources(str(run), sets)]
@@ -51,18 +54,21 @@ def test_a_run_has_its_best_weights_and_all_its_checkpoints(tmp_path: Path, sets
 
 def test_a_folder_with_one_file_of_weights(tmp_path: Path, sets: list[TruthSet]) -> None:
     touch(tmp_path / "one/nano.safetensors")
-    assert find_source(str(tmp_path / "one"), sets).label == "nano"
+    assert find_source(str(tmp_path / "one"), sets).label == "one/nano"
     touch(tmp_path / "one/other.safetensors")
-    with pytest.raises(ConfigError, match=r"holds several weights: `one/nano`, `one/other`.\nhint: name one, or"):
+    with pytest.raises(WeightsError, match=r"it has several: nano\.safetensors, other\.safetensors"):
         find_source(str(tmp_path / "one"), sets)
 
 
 def test_what_means_nothing(tmp_path: Path, sets: list[TruthSet]) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError, match="holds no pictures, no sub-folder of predictions for `set`, and no weights"):
+    with pytest.raises(WeightsError, match=r"holds no pictures, no sub-folder of predictions for `set`\..*it has none"):
         find_source(str(tmp_path / "empty"), sets)
     touch(tmp_path / "notes.txt")
-    with pytest.raises(ConfigError, match="is no weights file"):
+    with pytest.raises(WeightsError, match="is no weights file"):
         find_source(str(tmp_path / "notes.txt"), sets)
-    with pytest.raises(UnknownModel, match=r"There is no folder or file `genral`(.|\n)*did you mean `general`"):
+    with pytest.raises(UnknownModel, match="No model named `genral`") as caught:
         find_source("genral", sets)
+    assert caught.value.hint == "did you mean `general`?"
+    with pytest.raises(WeightsError, match=r"holds no pictures\. Wanted"):
+        find_source(str(tmp_path / "empty"), [])

@@ -16,7 +16,7 @@ import torch
 from birefnet.errors import ConfigError, DeviceError, InputError, WeightsError
 from birefnet.export import aoti as export
 from birefnet.export import aoti_deform
-from birefnet.export.aoti import export_torch
+from birefnet.export.aoti import export_package
 from birefnet.export.options import ExportOptions
 from birefnet.network import BiRefNet
 from birefnet.network.deform import deform_conv2d
@@ -36,7 +36,7 @@ def network() -> BiRefNet:
 @pytest.fixture(scope="module")
 def graph(network: BiRefNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("aoti") / "net.exported.pt2"
-    export_torch(network, path, SPEC, source="a test")
+    export_package(network, path, SPEC, source="a test")
     assert [file.name for file in path.parent.iterdir()] == [path.name]
     return path
 
@@ -127,26 +127,26 @@ def test_a_package_that_differs_is_not_kept(
     monkeypatch.setattr(export, "trace", lambda *_: None)
     monkeypatch.setattr(export, "_save", lambda program, path: path.write_bytes(graph.read_bytes()))
     with pytest.raises(WeightsError, match="differs"):
-        export_torch(wrong, tmp_path / "net.exported.pt2", SPEC)
+        export_package(wrong, tmp_path / "net.exported.pt2", SPEC)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_cannot_be_made(network: BiRefNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "net.pt2"
     with pytest.raises(ConfigError, match="fp32 or fp16, not `int8wo`"):
-        export_torch(network, path, SPEC, ExportOptions(precision="int8wo"))
+        export_package(network, path, SPEC, ExportOptions(precision="int8wo"))
     with pytest.raises(ConfigError, match="sides from 128 pixels"):
-        export_torch(network, path, SPEC, ExportOptions(size=None))
+        export_package(network, path, SPEC, ExportOptions(size=None))
 
     def nothing() -> str:
         raise RuntimeError("No working C++ compiler found")
 
     monkeypatch.setattr("torch._inductor.cpp_builder.get_cpp_compiler", nothing)
     with pytest.raises(DeviceError, match=r"C\+\+ compiler.*\.exported\.pt2"):
-        export_torch(network, path, SPEC)
+        export_package(network, path, SPEC)
     monkeypatch.setattr(torch, "__version__", "2.5.1+cpu")
     with pytest.raises(DeviceError, match=r"2\.6 or newer, this is 2\.5\.1"):
-        export_torch(network, path, SPEC)
+        export_package(network, path, SPEC)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -154,7 +154,7 @@ def test_what_cannot_be_made(network: BiRefNet, tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_compiled_code_computes_what_the_network_does(network: BiRefNet, tmp_path: Path, precision: Any) -> None:
     path = tmp_path / "net.pt2"
-    proof = export_torch(network, path, SPEC, ExportOptions(size=(96, 64), precision=precision), source="a test")
+    proof = export_package(network, path, SPEC, ExportOptions(size=(96, 64), precision=precision), source="a test")
     assert [file.name for file in tmp_path.iterdir()] == ["net.pt2"]
     facts, _ = opened(path)
     assert facts["compiled"] is True and facts["largest_alpha_error"] == proof.largest
@@ -174,7 +174,7 @@ def test_a_graph_for_any_size_and_number(tmp_path: Path) -> None:
     network = tiny_network(two_scale="none", context=1, picture_input="none", gradient_reference=False)
     path = tmp_path / "net.exported.pt2"
     spec = InputSpec(width=160, height=128)
-    export_torch(network, path, spec, ExportOptions(batch=None))
+    export_package(network, path, spec, ExportOptions(batch=None))
     runtime = AotiRuntime(path)
     assert runtime.dynamic and runtime.spec == spec
     pictures = torch.randn(3, 3, 192, 128, generator=torch.Generator().manual_seed(0))

@@ -19,7 +19,7 @@ from birefnet.errors import ConfigError, DeviceError, InputError, WeightsError
 from birefnet.pixels.prepare import IMAGENET_MEAN, InputSpec
 from birefnet.runtimes import machine
 from birefnet.runtimes.base import Runtime
-from birefnet.runtimes.openvino import FACTS, OpenVinoRuntime, choose_device, choose_precision, make_settings
+from birefnet.runtimes.openvino import FACTS, OpenVinoRuntime, choose_device, choose_dtype, make_settings
 from birefnet.runtimes.openvino_graph import read_onnx
 
 
@@ -29,7 +29,7 @@ def make(tmp_path: Path) -> Any:
 
     def make(mode: Any = "latency", **options: Any) -> OpenVinoRuntime:
         path = brightness_model(tmp_path / "net.onnx", **options)
-        return OpenVinoRuntime(path, threads=1, precision="float32", mode=mode)
+        return OpenVinoRuntime(path, threads=1, dtype="float32", mode=mode)
 
     return make
 
@@ -66,7 +66,7 @@ def test_own_files_and_their_metadata(tmp_path: Path) -> None:
     model = openvino.Core().read_model(brightness_model(tmp_path / "net.onnx", size=64))
     model.set_rt_info(json.dumps([0.5, 0.5, 0.5]), [FACTS, "mean"])
     openvino.save_model(model, tmp_path / "net.xml", compress_to_fp16=False)
-    runtime = OpenVinoRuntime(tmp_path / "net.xml", name="mine", precision="float32")
+    runtime = OpenVinoRuntime(tmp_path / "net.xml", name="mine", dtype="float32")
     assert runtime.name == "mine" and runtime.spec == InputSpec(width=64, height=64, mean=(0.5,) * 3)
     x = batch(1, 64, 64)
     np.testing.assert_allclose(runtime(x), wanted(x), atol=1e-4)
@@ -140,7 +140,7 @@ def test_devices_modes_and_precisions(make: Any) -> None:
     with pytest.raises(ConfigError, match="latency, throughput"):
         make(mode="fastest")
     with pytest.raises(ConfigError, match="Unknown precision `float16`"):
-        choose_precision("float16", "cpu")
+        choose_dtype("float16", "cpu")
     x = batch(3, 32, 32)
     np.testing.assert_allclose(make(mode="throughput", size=32)(x), wanted(x), atol=1e-4)
 
@@ -148,8 +148,8 @@ def test_devices_modes_and_precisions(make: Any) -> None:
 def test_bfloat16_only_where_the_processor_computes_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for features, precision in ((["avx512", "vnni"], "float32"), (["bf16"], "bfloat16"), (["amx-bf16"], "bfloat16")):
         monkeypatch.setattr(machine, "cpu", lambda found=features: {"features": found})
-        assert choose_precision("auto", "cpu") == precision
-    assert choose_precision("auto", "gpu") == "auto" and choose_precision("float32", "gpu") == "float32"
+        assert choose_dtype("auto", "cpu") == precision
+    assert choose_dtype("auto", "gpu") == "auto" and choose_dtype("float32", "gpu") == "float32"
 
 
 def test_settings_fit_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def deform_file(path: Path, *, groups: int = 1, bias: bool = False, size: Any = 
 @pytest.mark.parametrize("options", [{}, {"bias": True}, {"groups": 2}, {"size": "s"}])
 def test_onnx_files_with_deformable_convolutions(tmp_path: Path, options: dict[str, Any]) -> None:
     path, y = deform_file(tmp_path / "net.onnx", **options)
-    runtime = OpenVinoRuntime(path, threads=1, precision="float32")
+    runtime = OpenVinoRuntime(path, threads=1, dtype="float32")
     np.testing.assert_allclose(runtime(batch(1, 32, 32)), y, atol=2e-4 * np.abs(y).max())
     kinds = {node.get_type_name() for node in read_onnx(openvino.Core(), path).get_ordered_ops()}
     assert ("DeformableConvolution" in kinds) == (options.get("groups") == 2 or "size" in options)
@@ -233,5 +233,5 @@ def test_the_cache_is_used_when_asked_for(tmp_path: Path, monkeypatch: pytest.Mo
     path = brightness_model(tmp_path / "net.onnx", size=32)
     for _ in range(2):
         x = batch(1, 32, 32)
-        np.testing.assert_allclose(OpenVinoRuntime(path, cache=True, precision="float32")(x), wanted(x), atol=1e-4)
+        np.testing.assert_allclose(OpenVinoRuntime(path, cache=True, dtype="float32")(x), wanted(x), atol=1e-4)
     assert any((tmp_path / "cache" / "openvino").iterdir())

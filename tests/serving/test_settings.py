@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,22 +12,34 @@ from birefnet.serving.settings import Settings, parse_bytes, parse_models
 from birefnet.weights.zoo import ZOO
 
 
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in (Path("a/b=c.onnx"), Path("x.onnx"), Path("y.onnx"), Path("run/best.safetensors")):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+
+
 def test_models_by_name_by_file_and_all() -> None:
     assert parse_models(["lite", "mine=a/b=c.onnx"]) == {"lite": "lite", "mine": "a/b=c.onnx"}
+    assert parse_models(["x.onnx", "run"]) == {"x": "x.onnx", "run-best": "run"}
     assert parse_models(["birefnet-general-lite"]) == {"lite": "birefnet-general-lite"}
     assert list(parse_models(["portrait", "all"])) == ["portrait", *(name for name in ZOO if name != "portrait")]
     assert Settings(models=parse_models(["lite", "nano"])).default_model == "lite"
 
 
-@pytest.mark.parametrize("names", [["=a.onnx"], ["a="], ["../x=a.onnx"], ["a=x.onnx", "a=y.onnx"]])
+@pytest.mark.parametrize("names", [["=x.onnx"], ["a="], ["../z=x.onnx"], ["a=x.onnx", "a=y.onnx"]])
 def test_models_that_cannot_be_meant(names: list[str]) -> None:
     with pytest.raises(ConfigError):
         parse_models(names)
 
 
 def test_an_unknown_model_is_said_at_once() -> None:
-    with pytest.raises(UnknownModel, match="did you mean"):
+    with pytest.raises(UnknownModel) as caught:
         parse_models(["portrat"])
+    assert caught.value.hint == "did you mean `portrait`?"
+    with pytest.raises(UnknownModel, match=r"no file or folder `none\.onnx`"):
+        parse_models(["mine=none.onnx"])
 
 
 @pytest.mark.parametrize(

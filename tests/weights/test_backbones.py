@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from birefnet.errors import DownloadError, UnknownModel, WeightsError
 from birefnet.network.backbones import BACKBONES
 from birefnet.network.birefnet import BiRefNet
-from birefnet.weights.backbones import fill_backbone, find_backbone_file, load_backbone
+from birefnet.weights.backbones import LoadReport, fill_backbone, find_backbone_file
 from birefnet.weights.names import to_released
+from birefnet.weights.reading import read_weights
 from tests.weights.foreign import EXTRAS, foreign_names, foreign_state
 from tests.weights.serving import Served, serving
 
@@ -58,6 +59,11 @@ def test_every_value_arrives(name: str, layout: str) -> None:
     assert report.fresh == (tuple(f"norm{i}.{part}" for i in range(4) for part in ("weight", "bias")) if swin else ())
     assert report.loaded == len(names) - len(masks)
     assert not report.resized
+
+
+def load_backbone(backbone: nn.Module, name: str, source: str, *, offline: bool = False) -> LoadReport:
+    path = find_backbone_file(source, offline=offline)
+    return fill_backbone(backbone, name, read_weights(path).state, f"`{path}`")
 
 
 def test_the_report_is_one_sentence() -> None:
@@ -217,10 +223,11 @@ def test_the_backbone_of_the_model_in_the_box() -> None:
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UnknownModel, match=r"no file `weights/swin\.pth`.* hub:OWNER/NAME"):
+    with pytest.raises(UnknownModel, match=r"no file or folder `weights/swin\.pth`") as caught:
         find_backbone_file("weights/swin.pth")
-    with pytest.raises(UnknownModel, match="no file `data/backbones`"):  # and nothing is asked of the Hub
-        find_backbone_file("data/backbones")
+    assert "docs/starting.md" in str(caught.value.hint)
+    with pytest.raises(DownloadError, match="`data/backbones` is neither a file here nor a repository"):
+        find_backbone_file("data/backbones", offline=True)
     for source in ("hub:", "hub:timm", "hub:timm/a b"):
         with pytest.raises(UnknownModel, match="names no file of the Hub"):
             find_backbone_file(source)

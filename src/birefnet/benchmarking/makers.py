@@ -81,7 +81,7 @@ def openvino(job: Job) -> Runtime:
     from birefnet.runtimes.openvino import OpenVinoRuntime
 
     computed: Any = COMPUTED.get(job.precision, "auto")
-    return OpenVinoRuntime(job.file, device=job.device, threads=job.threads, precision=computed)
+    return OpenVinoRuntime(job.file, device=job.device, threads=job.threads, dtype=computed)
 
 
 def package(job: Job) -> Runtime:

@@ -89,7 +89,7 @@ WAYS = {
         _TORCH,
         ("FP32", "fp16"),
         f"{_MAKERS}:package",
-        "birefnet.export.aoti:export_torch",
+        "birefnet.export.aoti:export_package",
         ".pt2",
     ),
     "tensorrt": Way(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from birefnet.cli.messages import DONE, FAILED, say
+from birefnet.cli.messages import DONE, FAILED, bytes_bar, say
 from birefnet.cli.options import Calibration, Device, Json, Offline, Quiet, parse_size
 from birefnet.errors import ConfigError, require
 
@@ -187,7 +187,7 @@ def _measure(
     from birefnet.pixels.picture import read_picture
 
     rgb = rendered() if picture is None else read_picture(picture).rgb
-    weights, spec, label = _save_weights(model, backbone, folder, offline=offline)
+    weights, spec, label = _save_weights(model, backbone, folder, offline=offline, quiet=quiet)
     if sizes is None:
         wish = replace(wish, sizes=[(spec.width, spec.height)])
     if keep is not None:
@@ -207,7 +207,7 @@ def _measure(
 
 
 def _save_weights(
-    model: str | None, backbone: str | None, folder: Path, *, offline: bool
+    model: str | None, backbone: str | None, folder: Path, *, offline: bool, quiet: bool
 ) -> tuple[Path, InputSpec, str]:
     """A checkpoint of what is to be measured, the input it takes, and what to call it."""
     from birefnet.pixels.prepare import InputSpec
@@ -218,10 +218,13 @@ def _save_weights(
 
         spec, label = InputSpec(width=1024, height=1024), f"{backbone} (random weights)"
         return save_model(random_network(backbone), folder / f"{backbone}.safetensors"), spec, label
-    from birefnet.cli.export import find_weights, load
+    from birefnet.weights.checkpoint import load_model
+    from birefnet.weights.resolve import resolve
 
-    network, spec, label = load(find_weights(model or "nano"), offline=offline)
-    return save_model(network, folder / f"{label.replace('/', '-')}.safetensors"), spec, label
+    with bytes_bar(hidden=quiet) as progress:
+        file = resolve(model or "nano", weights=True).fetch(offline=offline, progress=progress)
+    network = load_model(file.path)
+    return save_model(network, folder / f"{file.label.replace('/', '-')}.safetensors"), file.spec(), file.label
 
 
 def _check_plot(plot: Path | None) -> None:

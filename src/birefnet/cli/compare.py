@@ -124,15 +124,12 @@ def _sources(methods: Sequence[str], sets: Sequence[TruthSet]) -> list[Source]:
     for name in methods:
         if (Path(name) / "gt").is_dir():
             raise ConfigError(f"`{name}` is a test set.\nhint: every set needs its own --sets: --sets {name}")
-    found = {(source.predictions, source.model): source for name in methods for source in find_sources(name, sets)}
+    found = {source.where: source for name in methods for source in find_sources(name, sets)}
     sources = list(found.values())
     if len(sources) < 2:
         raise ConfigError(f"A comparison needs two or more, got {', '.join(one.label for one in sources)}.")
     labels = [source.label for source in sources]
-    return [
-        replace(source, label=str(source.predictions or source.model)) if labels.count(source.label) > 1 else source
-        for source in sources
-    ]
+    return [replace(source, label=source.where) if labels.count(source.label) > 1 else source for source in sources]
 
 
 def _print(
@@ -143,7 +140,7 @@ def _print(
     from birefnet.evaluation.tables import text
 
     order, ranks = comparison.order(), comparison.ranks()
-    where = {source.label: str(source.predictions or source.model) for source in sources}
+    where = {source.label: source.where for source in sources}
     if as_json:
         typer.echo(json.dumps({**comparison.to_dict(), "paths": where}, indent=2))
     else:

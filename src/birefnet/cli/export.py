@@ -12,17 +12,15 @@ import typer
 
 from birefnet.cli.messages import bytes_bar, say
 from birefnet.cli.options import Calibration, Json, Offline, Overwrite, parse_size
-from birefnet.cli.targets import TARGETS, Target, find_target, writer_of
 from birefnet.errors import ConfigError, require
-from birefnet.pixels.prepare import InputSpec
 from birefnet.runtimes.machine import folder_bytes
+from birefnet.weights.formats import FORMATS, TARGETS, Format, find_target
 
 if TYPE_CHECKING:
     from birefnet.export.options import ExportOptions
-    from birefnet.network import BiRefNet
 
 
-_FORMATS = "; ".join(f"{name} ({row.help})" for name, row in TARGETS.items())
+_FORMATS = "; ".join(f"{name} ({FORMATS[name].help})" for name in TARGETS)
 _PRECISIONS = "fp32, fp16, int8 (needs --calibration) or int8wo (weights only)"
 _DYNAMIC = "dynamic"
 
@@ -92,19 +90,25 @@ def export(
     Exit codes: 0 done, 1 what was written differs and was deleted, 2 wrong use, 130 interrupted.
     """
     start = time.perf_counter()
-    target = find_target(to, precision)
+    to, target = find_target(to, precision)
     require("torch", "export")
+    from birefnet.export.writers import WRITERS
+    from birefnet.weights.checkpoint import load_model
+    from birefnet.weights.resolve import resolve
+
     options = replace(read_options(size, batch, precision, deform, calibration), max_drop=max_drop)
-    weights = find_weights(model)
-    path = output_path(output, weights, to, precision, overwrite=overwrite)
-    network, spec, source = load(weights, offline=offline)
+    found_model = resolve(model, weights=True)
+    path = output_path(output, found_model.label, to, precision, overwrite=overwrite)
+    with bytes_bar() as progress:
+        file = found_model.fetch(offline=offline, progress=progress)
+    network, spec = load_model(file.path), file.spec()
     if size is None:
         options = replace(options, size=(spec.width, spec.height))
-    say(f"{source}: {to}, {precision}, {_sides(options)}")
-    proof = writer_of(target)(network, path, spec, options, source=source)
+    say(f"{file.label}: {to}, {precision}, {_sides(options)}")
+    proof = WRITERS[to]()(network, path, spec, options, source=file.label)
     size_there = _bytes(path, target)
     found = {
-        "model": source,
+        "model": file.label,
         "format": to,
         "path": str(path),
         "bytes": size_there,
@@ -149,64 +153,23 @@ def read_options(size: str | None, batch: str, precision: str, deform: str, cali
     return options
 
 
-def find_weights(model: str) -> str | Path:
-    """What `load_model` is to take: of a run's folder its best weights, anything else as it is.
-
-    Raises:
-        ConfigError: if it is a file that was exported already.
-    """
-    if Path(model).suffix.lower() in {row.suffix for row in TARGETS.values()} - {""}:
-        raise ConfigError(
-            f"`{model}` is an exported file already; name the weights it was made of: a model's name, "
-            "a .safetensors or .pth file, or a run's folder"
-        )
-    if (Path(model) / "checkpoints").is_dir():
-        from birefnet.evaluation.source import find_source
-
-        found = find_source(model, [])
-        if isinstance(found.model, Path):
-            return found.model
-    return model
-
-
-def load(model: str | Path, *, offline: bool) -> tuple[BiRefNet, InputSpec, str]:
-    """The network, the input it was made for, and what to call it.
-
-    Raises:
-        UnknownModel, WeightsError, DownloadError: as `load_model` does.
-    """
-    from birefnet.runtimes.facts import read_safetensors, spec_of, to_spec
-    from birefnet.weights import zoo
-    from birefnet.weights.checkpoint import load_model
-    from birefnet.weights.download import find_cached
-
-    known = next((name for name in (str(model), Path(model).name) if zoo.knows(name)), None)
-    entry = zoo.find(known) if known else None
-    with bytes_bar() as progress:
-        network = load_model(model, offline=offline, progress=progress)
-    path = Path(model)
-    if entry is not None and not path.exists():
-        path = find_cached(zoo.weights_of(str(known))) or path
-    spec = to_spec(read_safetensors(path), path, defaults=spec_of(entry))
-    return network, spec, entry.name if entry else _label(model)
-
-
-def output_path(output: Path | None, model: str | Path, to: str, precision: str, *, overwrite: bool) -> Path:
-    """What is to be written.
+def output_path(output: Path | None, label: str, to: str, precision: str, *, overwrite: bool) -> Path:
+    """What is to be written of the model called `label`.
 
     Raises:
         ConfigError: if it exists and may not be replaced, or has another format's suffix.
     """
-    suffix = TARGETS[to].suffix
+    row = FORMATS[to]
+    suffix = row.suffixes[0] if row.suffixes else ""  # none is a folder
     ending = "" if precision == "fp32" else f"-{precision}"
-    name = f"{_label(model).replace('/', '-')}{ending}{suffix or f'-{to}'}"
+    name = f"{label.replace('/', '-')}{ending}{suffix or f'-{to}'}"
     path = Path(name) if output is None else output
     if suffix and path.is_dir():
         path = path / name
-    if suffix and path.suffix.lower() != suffix and (path.suffix or not TARGETS[to].second):
+    if suffix and path.suffix.lower() != suffix and (path.suffix or not row.second):
         raise ConfigError(f"`{path}` is to be a file of {to}, so its name should end in {suffix}")
     if path.exists() and not overwrite:
-        raise ConfigError(f"`{path}` exists already.\nhint: choose another -o, or --overwrite")
+        raise ConfigError(f"`{path}` exists already.", hint="choose another `-o`, or `overwrite=True`")
     return path
 
 
@@ -229,24 +192,12 @@ def _read_batch(text: str) -> int | None:
     return int(text)
 
 
-def _bytes(path: Path, target: Target) -> int:
+def _bytes(path: Path, target: Format) -> int:
     """How much was written."""
     if path.is_dir():
         return folder_bytes(path)
     files = [path, *([path.with_suffix(target.second)] if target.second else [])]
     return sum(file.stat().st_size for file in files)
-
-
-def _label(model: str | Path) -> str:
-    """A name without the place of its file: `lite`, `owner/name`, or of a run's weights `run/best`."""
-    path = Path(model)
-    if not path.exists():
-        return str(model).partition("@")[0]
-    whole = path.resolve()
-    if path.is_dir():
-        return whole.name
-    home = whole.parent.parent if whole.parent.name == "checkpoints" else None
-    return f"{home.name}/{whole.stem}" if home else whole.stem
 
 
 def _sides(options: ExportOptions) -> str:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from birefnet.cli.options import fetch_model, parse_size
+from birefnet.cli.messages import bytes_bar
+from birefnet.cli.options import parse_size
 from birefnet.evaluation.files import TruthSet, check_pictures, match
 from birefnet.evaluation.outcome import Evaluation
 from birefnet.evaluation.run import Progress, Settings, evaluate
@@ -74,17 +75,18 @@ def _judge(
 
 
 def _predict(source: Source, sets: Sequence[TruthSet], folder: Path, choices: Choices) -> None:
-
     from birefnet.evaluation.predict import predict_sets
-    from birefnet.runtimes.select import select
+    from birefnet.runtimes.options import RuntimeOptions
+    from birefnet.runtimes.select import open_model
 
     assert source.model is not None
     check_pictures(sets)
-    fetch_model(str(source.model), choices.device, offline=choices.offline, quiet=choices.quiet)
     size = parse_size(choices.size)
     # In float32: what is judged is the model, not the half precision of this machine.
-    runtime = select(source.model, device=choices.device, size=size, offline=choices.offline, dtype="float32")
-    weights = source.model if isinstance(source.model, Path) else None
+    options = RuntimeOptions(device=choices.device, offline=choices.offline, dtype="float32")
+    with bytes_bar(hidden=choices.quiet) as fetched:
+        runtime = open_model(source.model, options, size=size, progress=fetched)
+    weights = source.model.path
     with _bar("predicting", sum(len(one.truths) for one in sets), quiet=choices.quiet) as step:
         predict_sets(
             runtime, weights, sets, folder, native=size == "native", overwrite=choices.overwrite, progress=step

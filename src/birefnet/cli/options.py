@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from birefnet.cli.messages import bytes_bar
 from birefnet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -73,27 +72,3 @@ def parse_size(text: str | None) -> Size:
         raise ConfigError(f"`{text}` is not a size; wanted a side (1024), WIDTHxHEIGHT (1024x768) or native.")
     sides = [int(part) for part in parts]
     return sides[0] if len(sides) == 1 else (sides[0], sides[1])
-
-
-def fetch_model(model: str, device: str, *, offline: bool, quiet: bool) -> None:
-    """Fetch a published model that is not on this disk, with a progress bar; anything else is left to the remover."""
-    from birefnet.weights import zoo
-    from birefnet.weights.download import fetch, find_cached
-    from birefnet.weights.entries import BundledFile
-
-    if Path(model).exists():
-        return
-    if not zoo.knows(model):
-        if not set(model) & set("./\\"):  # neither a file nor a repository: a name, and said to be wrong at once
-            zoo.find(model)
-        return
-    onnx = model.lower().endswith(".onnx")
-    file = zoo.onnx_of(model) if onnx else zoo.weights_of(model)
-    if isinstance(zoo.find(model).onnx, BundledFile) or find_cached(file) is not None:
-        return
-    if not onnx:  # what would not run here is not worth a download
-        from birefnet.runtimes.torch import choose_device
-
-        choose_device(device)
-    with bytes_bar(hidden=quiet) as progress:
-        fetch(file, offline=offline, progress=progress)

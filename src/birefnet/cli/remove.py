@@ -9,11 +9,11 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from birefnet.cli.messages import DONE, FAILED, INTERRUPTED, say, say_error
+from birefnet.cli.messages import DONE, FAILED, INTERRUPTED, bytes_bar, say, say_error
 from birefnet.cli.options import (
     Device,
     Dtype,
@@ -26,7 +26,6 @@ from birefnet.cli.options import (
     Runtime,
     SizeText,
     Threads,
-    fetch_model,
     parse_size,
 )
 from birefnet.errors import ConfigError
@@ -125,6 +124,7 @@ def remove(
     from birefnet.pixels.rendering import Rendering
     from birefnet.pixels.writing import SUFFIXES
     from birefnet.remover import Remover
+    from birefnet.runtimes.options import RuntimeOptions
 
     piped = PIPE in inputs or output == PIPE
     if piped:
@@ -138,20 +138,18 @@ def remove(
     if refine_method:
         check_method(refine_method)
     jobs = [] if piped else plan(inputs, target, SUFFIXES[kind])
-    fetch_model(model, device, offline=offline, quiet=quiet)
-    remover = Remover(
+    options = RuntimeOptions.parse(
+        device=device, runtime=runtime, dtype=dtype, memory=memory, threads=threads, offline=offline
+    )
+    remover = Remover.from_options(
         model,
-        device=device,
-        runtime=runtime,
-        dtype=dtype,
-        memory=cast(Any, memory),  # checked where it is used
-        threads=threads,
+        options,
         size=parse_size(size),
-        offline=offline,
         refine=refine_method or refine,
         max_pixels=max_pixels or MAX_PIXELS,
     )
-    remover.load()  # a model that cannot be had is one error, not one for each picture
+    with bytes_bar(hidden=quiet) as progress:
+        remover.load(progress=progress)  # a model that cannot be had is one error, not one for each picture
 
     def save(cutout: Cutout, to: Any) -> None:
         cutout.write(to, rendering)

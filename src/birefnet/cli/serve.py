@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from birefnet.cli.messages import FAILED, bytes_bar
-from birefnet.cli.options import Dtype, Offline, Runtime, Threads, fetch_model
+from birefnet.cli.options import Dtype, Offline, Runtime, Threads
 from birefnet.errors import BiRefNetError, ConfigError, require
 
 if TYPE_CHECKING:
@@ -215,13 +215,15 @@ def _service(settings: Settings, preload: list[str]) -> Service:
 
     from birefnet.serving.heap import share_one_heap
     from birefnet.serving.service import Service
+    from birefnet.weights.resolve import resolve
 
     share_one_heap()
     service = Service(settings)
     for name in preload:
         if name not in settings.models:
             raise ConfigError(f"`{name}` cannot be loaded before listening: it is not among the models offered.")
-        fetch_model(settings.models[name], settings.devices[0], offline=settings.offline, quiet=False)
+        with bytes_bar() as progress:
+            resolve(settings.models[name]).fetch(offline=settings.offline, progress=progress)
         service.models.load(name)
     return service
 

@@ -50,7 +50,7 @@ class _Packed(nn.Module):
         return logits.float()
 
 
-def export_torch(
+def export_package(
     network: BiRefNet, path: Path, spec: InputSpec, options: ExportOptions | None = None, *, source: str = ""
 ) -> Proof:
     """Write `network` as a `.pt2` package for this machine's device (a CUDA GPU if there is one) and compare both.

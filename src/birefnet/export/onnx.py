@@ -214,5 +214,5 @@ def _check_size(network: BiRefNet, precision: Precision) -> None:
 def _too_large(size: float) -> str:
     return (
         f"The file would hold {size / 2**30:.1f} GiB, and ONNX files hold at most 2; "
-        "take `--precision fp16` or int8wo, or another format, such as `--to torch`"
+        "take `--precision fp16` or int8wo, or another format, such as `--to package`"
     )

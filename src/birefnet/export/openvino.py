@@ -76,7 +76,7 @@ def export_openvino(
         del model
         write_facts(part, facts)
         options.report("comparing the files with the network")
-        runtime: Any = OpenVinoRuntime(part, device="cpu", precision="float32")
+        runtime: Any = OpenVinoRuntime(part, device="cpu", dtype="float32")
         proof = prove(network, runtime, spec, options, calibration)
         del runtime
         write_facts(part, proof.facts())

@@ -18,9 +18,9 @@ import numpy as np
 
 from birefnet.errors import DeviceError, InputError, WeightsError, require
 from birefnet.pixels.prepare import InputSpec
-from birefnet.runtimes.base import Batch, Logits, check_batch, check_logits
-from birefnet.runtimes.facts import to_spec
+from birefnet.runtimes.base import Batch, Logits, check_batch, check_logits, spec_at
 from birefnet.runtimes.torch import choose_device
+from birefnet.weights.facts import to_spec
 
 FACTS = "extra/birefnet.json"
 _ROOT = "birefnet"  # the folder in the archive that holds all of it
@@ -28,11 +28,12 @@ SMALLEST_SIDE = 128  # of packages for any size: below, the deepest map of the h
 
 
 class AotiRuntime:
-    """A network in a `.pt2` package that `birefnet export --to torch` wrote.
+    """A network in a `.pt2` package that `birefnet export --to package` wrote.
 
     Args:
         path: the file; see above whom to trust.
         name: what to call it; None for the file's name.
+        size: (width, height) to run at instead of the network's own; multiples of 32.
         device: "auto" for the one that it was made for, or that one's name; a GPU may have a number ("cuda:1").
         threads: CPU threads of PyTorch, for the whole process; None leaves them as they are.
         defaults: what to take where the package does not say.
@@ -48,6 +49,7 @@ class AotiRuntime:
         path: str | Path,
         *,
         name: str | None = None,
+        size: tuple[int, int] | None = None,
         device: str = "auto",
         threads: int | None = None,
         defaults: InputSpec | None = None,
@@ -58,7 +60,8 @@ class AotiRuntime:
         facts = read_facts(self.path)
         self.device = _device(facts, device, self.path)
         self.dynamic = bool(facts.get("dynamic"))
-        self.spec = to_spec(facts, self.path, defaults=defaults)
+        own = to_spec(facts, self.path, defaults=defaults)
+        self.spec = spec_at(own, size, dynamic=self.dynamic, name=self.name)
         self._batch: int | None = facts.get("batch")
         self._torch = torch
         self._lock = threading.Lock()  # a compiled package keeps its buffers between runs

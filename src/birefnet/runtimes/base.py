@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from birefnet.errors import InputError, WeightsError
+from birefnet.errors import ConfigError, InputError, WeightsError
 from birefnet.pixels.prepare import MULTIPLE, InputSpec, nearest_multiple
 
 Batch = NDArray[np.float32]  # (B, 3, h, w), normalised by the spec's mean and std
@@ -49,6 +50,19 @@ class Runtime(Protocol):
             WeightsError: if the network gives values that are not finite.
         """
         ...
+
+
+def spec_at(spec: InputSpec, size: tuple[int, int] | None, *, dynamic: bool, name: str) -> InputSpec:
+    """A network's input at another (width, height); as it is for None.
+
+    Raises:
+        ConfigError: if the network takes one size only, or the size is no multiple of 32.
+    """
+    if size is None or size == (spec.width, spec.height):
+        return spec
+    if not dynamic:
+        raise ConfigError(f"`{name}` takes pictures of {spec.width}x{spec.height} only, not {size[0]}x{size[1]}.")
+    return replace(spec, width=size[0], height=size[1])
 
 
 def check_batch(batch: Batch, spec: InputSpec, *, dynamic: bool) -> None:

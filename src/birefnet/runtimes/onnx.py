@@ -11,9 +11,9 @@ import numpy as np
 
 from birefnet.errors import DeviceError, MissingExtra, WeightsError
 from birefnet.pixels.prepare import InputSpec
-from birefnet.runtimes.base import Batch, Logits, check_batch, check_logits
-from birefnet.runtimes.facts import read_facts, to_spec
+from birefnet.runtimes.base import Batch, Logits, check_batch, check_logits, spec_at
 from birefnet.runtimes.machine import physical_cores
+from birefnet.weights.facts import read_facts, to_spec
 
 logger = logging.getLogger(__name__)
 
@@ -32,12 +32,13 @@ class OnnxRuntime:
     """A network in an `.onnx` file.
 
     The file has one input (N, 3, h, w), float32 or float16, and an output (N, 1, h, w). What its `metadata_props` may
-    hold is told in `birefnet.runtimes.facts`; without them the released models' facts are taken: ImageNet mean and
+    hold is told in `birefnet.weights.facts`; without them the released models' facts are taken: ImageNet mean and
     std, logits.
 
     Args:
         path: the file.
         name: what to call it; None for the file's name.
+        size: (width, height) to run at instead of the network's own; multiples of 32.
         device: "cpu", "cuda", "cuda:1", "mps", or "auto" for a GPU that this ONNX Runtime supports, else the CPU.
         threads: CPU threads; None for the physical cores this process may use.
         defaults: what to take where the file does not say.
@@ -54,6 +55,7 @@ class OnnxRuntime:
         path: str | Path,
         *,
         name: str | None = None,
+        size: tuple[int, int] | None = None,
         device: str = "auto",
         threads: int | None = None,
         defaults: InputSpec | None = None,
@@ -74,7 +76,8 @@ class OnnxRuntime:
         batch, _, height, width = self._input.shape
         self._at_once = batch if isinstance(batch, int) else None
         self.dynamic = not isinstance(height, int) or not isinstance(width, int)
-        self.spec = to_spec(facts, self.path, defaults=defaults, fixed=None if self.dynamic else (width, height))
+        own = to_spec(facts, self.path, defaults=defaults, fixed=None if self.dynamic else (width, height))
+        self.spec = spec_at(own, size, dynamic=self.dynamic, name=self.name)
 
     def __call__(self, batch: Batch) -> Logits:
         """(B, 3, h, w) float32 normalised -> (B, 1, h, w) float32 logits; see `Runtime`."""

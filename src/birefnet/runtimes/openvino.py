@@ -16,13 +16,13 @@ import numpy as np
 from birefnet.errors import ConfigError, DeviceError, WeightsError, require
 from birefnet.pixels.prepare import InputSpec
 from birefnet.runtimes import machine
-from birefnet.runtimes.base import Batch, Logits, check_batch, check_logits
-from birefnet.runtimes.facts import read_facts, to_spec
+from birefnet.runtimes.base import Batch, Logits, check_batch, check_logits, spec_at
+from birefnet.weights.facts import read_facts, to_spec
 
 logger = logging.getLogger(__name__)
 
 Mode = Literal["latency", "throughput"]
-Precision = Literal["auto", "float32", "bfloat16"]
+Dtype = Literal["auto", "float32", "bfloat16"]
 
 FACTS = "birefnet"  # where an .xml file holds what it says of itself
 FILE = "model.xml"  # of a network in a folder
@@ -39,18 +39,19 @@ class OpenVinoRuntime:
     Args:
         path: the .xml or .onnx file, or the folder.
         name: what to call it; None for the file's name.
+        size: (width, height) to run at instead of the network's own; multiples of 32.
         device: "auto" (the processor), "cpu", or as OpenVINO names them: "gpu", "gpu.1", "npu", in any case.
         threads: CPU threads; None for the physical cores this process may use.
         defaults: the input, where the file does not say.
         mode: "latency" runs one picture at a time with all threads; "throughput" as many as OpenVINO thinks best.
-        precision: of the computation. "auto" is bfloat16 where the processor has instructions for it, else float32;
+        dtype: of the computation. "auto" is bfloat16 where the processor has instructions for it, else float32;
             devices other than "cpu" choose themselves.
         cache: keep the compiled network in the package's cache folder: quicker to start, at the price of disk space.
 
     Raises:
         WeightsError: if the file is missing, damaged or has other inputs or outputs.
         DeviceError: if the device is not available.
-        ConfigError: for an unknown mode or precision.
+        ConfigError: for an unknown mode or dtype.
         MissingExtra: without openvino.
     """
 
@@ -59,11 +60,12 @@ class OpenVinoRuntime:
         path: str | Path,
         *,
         name: str | None = None,
+        size: tuple[int, int] | None = None,
         device: str = "auto",
         threads: int | None = None,
         defaults: InputSpec | None = None,
         mode: Mode = "latency",
-        precision: Precision = "auto",
+        dtype: Dtype = "auto",
         cache: bool = False,
     ) -> None:
         given = Path(path)
@@ -74,8 +76,8 @@ class OpenVinoRuntime:
         openvino: Any = require("openvino", "openvino")
         core = openvino.Core()
         hardware, self.device = choose_device(core.available_devices, device)
-        self.precision = choose_precision(precision, self.device)
-        settings = make_settings(self.device, mode, self.precision, threads, cache=cache)
+        self.dtype = choose_dtype(dtype, self.device)
+        settings = make_settings(self.device, mode, self.dtype, threads, cache=cache)
         model = _read(core, self.path)
         facts = read_facts(read_metadata(model), self.path)
         output = _check_ports(model, self.path)
@@ -87,8 +89,9 @@ class OpenVinoRuntime:
         self._gives_alpha = facts.get("activation") == "none"
         self._one_by_one = shape[0].is_static and shape[0].get_length() == 1
         self.dynamic = shape[2].is_dynamic or shape[3].is_dynamic
-        size = None if self.dynamic else (shape[3].get_length(), shape[2].get_length())
-        self.spec = to_spec(facts, self.path, defaults=defaults, fixed=size)
+        fixed = None if self.dynamic else (shape[3].get_length(), shape[2].get_length())
+        own = to_spec(facts, self.path, defaults=defaults, fixed=fixed)
+        self.spec = spec_at(own, size, dynamic=self.dynamic, name=self.name)
         self._requests = _make_requests(self._compiled, mode)
 
     def __call__(self, batch: Batch) -> Logits:
@@ -126,20 +129,20 @@ def choose_device(available: list[str], device: str) -> tuple[str, str]:
     raise DeviceError(f"OpenVINO has no device `{device}` here; it has: {known}.")
 
 
-def choose_precision(precision: str, device: str) -> str:
+def choose_dtype(dtype: str, device: str) -> str:
     """ "auto" -> "float32" or "bfloat16" on the processor; on other devices it stays "auto", which is theirs to choose.
 
     Raises:
         ConfigError: for an unknown one.
     """
-    if precision not in get_args(Precision):
-        raise ConfigError(f"Unknown precision `{precision}`; wanted {', '.join(get_args(Precision))}.")
-    if precision != "auto" or device != "cpu":
-        return precision
+    if dtype not in get_args(Dtype):
+        raise ConfigError(f"Unknown dtype `{dtype}`; wanted {', '.join(get_args(Dtype))}.")
+    if dtype != "auto" or device != "cpu":
+        return dtype
     return "bfloat16" if _NATIVE_BFLOAT16 & set(machine.cpu()["features"]) else "float32"
 
 
-def make_settings(device: str, mode: str, precision: str, threads: int | None, *, cache: bool) -> dict[str, Any]:
+def make_settings(device: str, mode: str, dtype: str, threads: int | None, *, cache: bool) -> dict[str, Any]:
     """OpenVINO's settings for this machine.
 
     Raises:
@@ -148,8 +151,8 @@ def make_settings(device: str, mode: str, precision: str, threads: int | None, *
     if mode not in get_args(Mode):
         raise ConfigError(f"Unknown mode `{mode}`; wanted {', '.join(get_args(Mode))}.")
     settings: dict[str, Any] = {"PERFORMANCE_HINT": mode.upper()}
-    if precision in _HINTS:
-        settings["INFERENCE_PRECISION_HINT"] = _HINTS[precision]
+    if dtype in _HINTS:
+        settings["INFERENCE_PRECISION_HINT"] = _HINTS[dtype]
     if device == "cpu":
         settings["INFERENCE_NUM_THREADS"] = threads or machine.physical_cores()
         settings |= {"NUM_STREAMS": 1} if mode == "latency" else {}

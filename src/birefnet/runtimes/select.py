@@ -2,94 +2,100 @@
 
 from __future__ import annotations
 
-import importlib
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from collections.abc import Callable
+from typing import Literal
 
-from birefnet.errors import ConfigError, UnknownModel
+from birefnet.errors import ConfigError, MissingExtra
 from birefnet.pixels.prepare import MULTIPLE, InputSpec, nearest_multiple
-from birefnet.runtimes.base import Memory, Mode, Runtime
-from birefnet.runtimes.facts import read_safetensors, spec_of, to_spec
-from birefnet.weights import zoo
-from birefnet.weights.entries import BundledFile, ZooEntry
+from birefnet.runtimes.base import Memory, Mode, Runtime, spec_at
+from birefnet.runtimes.options import Dtype, RuntimeName, RuntimeOptions
+from birefnet.weights.formats import FORMATS, RUNTIMES, WEIGHTS, kind_of
+from birefnet.weights.resolve import Model, ModelFile, ModelRef, resolve
+from birefnet.weights.transfer import Progress
 
-if TYPE_CHECKING:
-    from birefnet.runtimes.torch import TorchRuntime
-
-Size = int | tuple[int, int] | Literal["native"] | None
+Size = int | tuple[int, int] | list[int] | Literal["native"] | None
 
 
-class Packed(NamedTuple):
-    """A runtime for files that were packed for it."""
-
-    home: str  # module:class, imported when it is needed
-    suffixes: tuple[str, ...]
-
-
-# In this order of preference where several take a file.
-PACKED = {
-    "onnx": Packed("birefnet.runtimes.onnx:OnnxRuntime", (".onnx",)),
-    "openvino": Packed("birefnet.runtimes.openvino:OpenVinoRuntime", (".xml", ".onnx")),
-    "tensorrt": Packed("birefnet.runtimes.tensorrt:TensorRtRuntime", (".engine", ".onnx")),
-    "package": Packed("birefnet.runtimes.aoti:AotiRuntime", (".pt2",)),
-}
-RUNTIMES = ("auto", "torch", *PACKED)
-EXPORTED = "model.xml"  # in a folder that was exported for OpenVINO
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choices:
-    """What `select` was asked for, but the model and its size; see there."""
-
-    runtime: str = "auto"
-    device: str = "auto"
-    dtype: str = "auto"
-    mode: Mode = "eager"
-    memory: Memory = "normal"
-    offline: bool = False
-    threads: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.runtime not in RUNTIMES:
-            raise ConfigError(f"Unknown runtime `{self.runtime}`; wanted {', '.join(RUNTIMES)}.")
-
-
-def select(model: str | Path = "nano", *, size: Size = None, **choices: Any) -> Runtime:
+def select(
+    model: Model = "nano",
+    *,
+    size: Size = None,
+    runtime: RuntimeName = "auto",
+    device: str = "auto",
+    dtype: Dtype = "auto",
+    mode: Mode = "eager",
+    memory: Memory = "normal",
+    threads: int | None = None,
+    offline: bool = False,
+) -> Runtime:
     """Make the runtime for a model.
 
-    Packed models run in the runtime they were packed for: an ONNX file, and so the small model in the box, in ONNX
+    Exported files run in the runtime they were made for: an ONNX file, and so the bundled small model, in ONNX
     Runtime (or, when asked, in OpenVINO or TensorRT), an OpenVINO file (`.xml`) in OpenVINO, a package (`.pt2`) in
     PyTorch. Any other model is weights and runs in PyTorch. Nothing is measured.
 
     Args:
-        model: a name of the zoo, an exported file, a checkpoint file or folder, or a hub repository.
+        model: what `birefnet.weights.resolve` knows: a name of the zoo, an exported file, a checkpoint file or folder,
+            a run's folder, or a hub repository.
         size: None for the model's own; a side or (width, height), multiples of 32; "native" only checks that the model
             takes other sizes.
-        choices: the fields of `Choices`:
-            runtime: "auto", "torch", "onnx", "openvino", "tensorrt" or "package";
-            device: "auto", "cpu", "cuda", "cuda:1" or "mps";
-            dtype: "auto", "float32", "bfloat16" or "float16"; only PyTorch and OpenVINO leave a choice;
-            mode: "eager", "compiled" or "graphs", of PyTorch, see `TorchRuntime`;
-            memory: "normal" or "low", of PyTorch, see `TorchRuntime`;
-            offline: never download;
-            threads: CPU threads; None for the physical cores this process may use.
+        runtime, device, dtype, mode, memory, threads, offline: see `birefnet.runtimes.options.RuntimeOptions`.
 
     Raises:
         UnknownModel: if there is no such model or file.
         MissingExtra: if it needs a library that is not installed.
         ConfigError, DeviceError, DownloadError, WeightsError: as their names say.
     """
+    options = RuntimeOptions(
+        runtime=runtime, device=device, dtype=dtype, mode=mode, memory=memory, threads=threads, offline=offline
+    )
+    return open_model(model, options, size=size)
+
+
+def open_model(
+    model: Model | ModelRef, options: RuntimeOptions, *, size: Size = None, progress: Progress | None = None
+) -> Runtime:
+    """The same with the options as one record.
+
+    Args:
+        model: as for `select`, or what was resolved already.
+        options: how it is to run.
+        size: as for `select`.
+        progress: called with the bytes fetched so far and in all, where something is fetched.
+
+    Raises:
+        BiRefNetError: as `select`. What cannot be is said before anything is fetched.
+    """
     wanted = check_size(size)
-    asked = Choices(**choices)
-    runtime: Any = _packed(model, asked) or _torch(model, asked)
-    if wanted is not None:
-        runtime.spec = resized(runtime, wanted)
-    if size == "native" and not runtime.dynamic:
-        own = f"{runtime.spec.width}x{runtime.spec.height}"
-        raise ConfigError(f"`{runtime.name}` takes pictures of {own} only, so its size cannot be `native`.")
-    made: Runtime = runtime
+    ref = model if isinstance(model, ModelRef) else _resolve(model, options)
+    name = choose_runtime(ref, options)
+    _check(name, ref, options)
+    made = OPENERS[name](ref.fetch(offline=options.offline, progress=progress), options, wanted)
+    if size == "native":
+        check_native(made)
     return made
+
+
+def choose_runtime(ref: ModelRef, options: RuntimeOptions) -> str:
+    """The runtime that runs a model: the one asked for if it takes the model's format, else the format's first.
+
+    Raises:
+        ConfigError: if the one asked for does not run it; the hint says how to get what it runs.
+    """
+    takes = FORMATS[ref.kind].runtimes
+    if options.runtime == "auto":
+        return takes[0]
+    if options.runtime in takes:
+        return options.runtime
+    if ref.kind == WEIGHTS:
+        raise ConfigError(
+            f"`{ref.name}` is weights, which run in PyTorch, not in the runtime `{options.runtime}`.",
+            hint=f"pack it first: birefnet export {ref.name} --to {options.runtime}",
+        )
+    raise ConfigError(
+        f"`{ref.name}` is a file for {FORMATS[ref.kind].help}; it does not run in the runtime `{options.runtime}`.",
+        hint="leave the runtime out, or name the weights that the file was made of",
+    )
 
 
 def check_size(size: Size) -> tuple[int, int] | None:
@@ -101,13 +107,24 @@ def check_size(size: Size) -> tuple[int, int] | None:
     if size is None or size == "native":
         return None
     sides = (size, size) if isinstance(size, int) else size
-    if isinstance(sides, str) or len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+    if isinstance(sides, str) or not hasattr(sides, "__len__") or len(sides) != 2 or not all(map(_is_side, sides)):
         raise ConfigError(f"A size is one side, (width, height) or `native`, got `{size}`.")
-    width, height = sides
+    width, height = (int(side) for side in sides)
     if width % MULTIPLE or height % MULTIPLE:
         nearest = f"{nearest_multiple(width)}x{nearest_multiple(height)}"
         raise ConfigError(f"A size must be in multiples of {MULTIPLE}, got {width}x{height}; nearest: {nearest}.")
     return width, height
+
+
+def check_native(runtime: Runtime) -> None:
+    """Make sure that a network can see each picture at the size nearest to its own.
+
+    Raises:
+        ConfigError: if it takes one size only.
+    """
+    if not runtime.dynamic:
+        own = f"{runtime.spec.width}x{runtime.spec.height}"
+        raise ConfigError(f"`{runtime.name}` takes pictures of {own} only, so its size cannot be `native`.")
 
 
 def resized(runtime: Runtime, size: tuple[int, int]) -> InputSpec:
@@ -116,90 +133,116 @@ def resized(runtime: Runtime, size: tuple[int, int]) -> InputSpec:
     Raises:
         ConfigError: if its network takes one size only.
     """
-    width, height = size
-    own = runtime.spec
-    if not runtime.dynamic and (width, height) != (own.width, own.height):
-        raise ConfigError(f"`{runtime.name}` takes pictures of {own.width}x{own.height} only, not {width}x{height}.")
-    return replace(own, width=width, height=height)
+    return spec_at(runtime.spec, size, dynamic=runtime.dynamic, name=runtime.name)
 
 
-def _packed(model: str | Path, choices: Choices) -> Runtime | None:
-    """The runtime of a model that is packed for one: an exported file, or one published as ONNX; None for weights."""
-    found = _packed_file(model, choices.offline)
-    if found is None:
-        return None
-    path, entry = found
-    kind = _kind(path, choices.runtime)
-    if kind is None:
-        raise ConfigError(
-            f"`{path.name}` does not run in the runtime `{choices.runtime}`; leave it out, or export the model for it."
-        )
-    options: dict[str, Any] = {"name": entry.name if entry else None, "device": choices.device}
-    options |= {"threads": choices.threads, "defaults": spec_of(entry)}
-    if kind == "openvino" and choices.dtype != "float16":
-        options["precision"] = choices.dtype
-    elif choices.dtype not in ("auto", "float32"):
-        raise ConfigError(f"`{model}` is packed with a precision of its own; leave out dtype `{choices.dtype}`.")
-    made: Runtime = _class(PACKED[kind].home)(path, **options)
-    return made
+def _is_side(side: object) -> bool:
+    return isinstance(side, int) and not isinstance(side, bool) and side > 0
 
 
-def _packed_file(model: str | Path, offline: bool) -> tuple[Path, ZooEntry | None] | None:
-    """The file of a packed model, and its row of the zoo if it has one."""
-    if (Path(model) / EXPORTED).is_file():
-        return Path(model) / EXPORTED, None
-    packed = Path(str(model)).suffix.lower() in {suffix for kind in PACKED.values() for suffix in kind.suffixes}
-    if packed and Path(model).is_file():
-        return Path(model), zoo.find(Path(model).name) if zoo.knows(Path(model).name) else None
-    entry = zoo.find(str(model)) if zoo.knows(str(model)) else None
-    if entry is not None and (packed or isinstance(entry.onnx, BundledFile)):
-        from birefnet.weights.download import fetch
-
-        return fetch(zoo.onnx_of(str(model)), offline=offline), entry
-    if packed:
-        raise UnknownModel(f"There is no file `{model}`, and no published model of that name.")
-    return None
+def _resolve(model: Model, options: RuntimeOptions) -> ModelRef:
+    """What the model means; of a zoo model that is there as weights too, those if PyTorch is asked for."""
+    ref = resolve(model)
+    unsaid = ref.entry is not None and ref.path is None and kind_of(ref.name) is None
+    return resolve(model, weights=True) if unsaid and options.runtime == "torch" else ref
 
 
-def _kind(path: Path, runtime: str) -> str | None:
-    """The runtime of a file: the one asked for if it takes such files, else the first in the table that does."""
-    takes = [name for name, kind in PACKED.items() if path.suffix.lower() in kind.suffixes]
-    if runtime == "auto":
-        return takes[0]
-    return runtime if runtime in takes else None
+def _check(name: str, ref: ModelRef, options: RuntimeOptions) -> None:
+    """Refuse, before any download, what the runtime cannot do.
+
+    Raises:
+        MissingExtra: without its library.
+        ConfigError: for an option that means nothing to it.
+        DeviceError: for a device that is not here.
+    """
+    if name == "torch":
+        from birefnet.runtimes.torch import check_mode, choose_device, choose_dtype
+
+        device = choose_device(options.device)
+        choose_dtype(options.dtype, device)
+        check_mode(options.mode, device)
+        return
+    if RUNTIMES[name].missing:
+        raise MissingExtra(f"`{ref.name}` {RUNTIMES[name].missing}")
+    if options.mode != "eager":
+        raise ConfigError(f"`{ref.name}` runs in `{name}`; the mode `{options.mode}` is PyTorch's.")
+    if options.memory != "normal" and name != "onnx":
+        raise ConfigError(f"`{ref.name}` runs in `{name}`, which has no other way with memory than normal.")
+    computes = {"openvino": ("auto", "float32", "bfloat16")}.get(name, ("auto", "float32"))
+    if options.dtype not in computes:
+        raise ConfigError(f"`{ref.name}` is packed with a precision of its own; leave out dtype `{options.dtype}`.")
 
 
-def _class(home: str) -> Any:
-    module, _, name = home.partition(":")
-    return getattr(importlib.import_module(module), name)
-
-
-def _torch(model: str | Path, choices: Choices) -> TorchRuntime:
-    if choices.runtime not in ("auto", "torch"):
-        raise ConfigError(
-            f"`{model}` is weights, which run in PyTorch; for the runtime `{choices.runtime}`, pack it first: "
-            f"birefnet export {model} --to {choices.runtime}"
-        )
-    from birefnet.runtimes.torch import TorchRuntime, check_memory, check_mode, choose_device, choose_dtype
-
-    device = choose_device(choices.device)  # wrong options and a missing PyTorch before any download
-    choose_dtype(choices.dtype, device)
-    check_mode(choices.mode, device)
-    check_memory(choices.memory)
+def _torch(file: ModelFile, options: RuntimeOptions, size: tuple[int, int] | None) -> Runtime:
+    from birefnet.runtimes.torch import TorchRuntime
     from birefnet.weights.checkpoint import load_model
 
-    known = next((name for name in (str(model), Path(model).name) if zoo.knows(name)), None)
-    entry = zoo.find(known) if known else None
-    network = load_model(model, offline=choices.offline)
-    spec = to_spec(read_safetensors(Path(model)), Path(model), defaults=spec_of(entry))
-    name = entry.name if entry else Path(model).name
     return TorchRuntime(
-        network,
-        spec,
-        name=name,
-        device=choices.device,
-        dtype=choices.dtype,
-        mode=choices.mode,
-        memory=choices.memory,
-        threads=choices.threads,
+        load_model(file.path),
+        file.spec(),
+        name=file.label,
+        size=size,
+        device=options.device,
+        dtype=options.dtype,
+        mode=options.mode,
+        memory=options.memory,
+        threads=options.threads,
     )
+
+
+def _onnx(file: ModelFile, options: RuntimeOptions, size: tuple[int, int] | None) -> Runtime:
+    from birefnet.runtimes.onnx import OnnxRuntime
+
+    return OnnxRuntime(
+        file.path,
+        name=file.label,
+        size=size,
+        defaults=file.defaults,
+        device=options.device,
+        threads=options.threads,
+        keep_memory=options.memory == "normal",
+    )
+
+
+def _openvino(file: ModelFile, options: RuntimeOptions, size: tuple[int, int] | None) -> Runtime:
+    from birefnet.runtimes.openvino import OpenVinoRuntime
+
+    assert options.dtype != "float16"  # see `_check`
+    return OpenVinoRuntime(
+        file.path,
+        name=file.label,
+        size=size,
+        defaults=file.defaults,
+        device=options.device,
+        threads=options.threads,
+        dtype=options.dtype,
+    )
+
+
+def _tensorrt(file: ModelFile, options: RuntimeOptions, size: tuple[int, int] | None) -> Runtime:
+    from birefnet.runtimes.tensorrt import TensorRtRuntime
+
+    return TensorRtRuntime(file.path, name=file.label, size=size, defaults=file.defaults, device=options.device)
+
+
+def _package(file: ModelFile, options: RuntimeOptions, size: tuple[int, int] | None) -> Runtime:
+    from birefnet.runtimes.aoti import AotiRuntime
+
+    return AotiRuntime(
+        file.path,
+        name=file.label,
+        size=size,
+        defaults=file.defaults,
+        device=options.device,
+        threads=options.threads,
+    )
+
+
+# One row for each name of `RUNTIMES`; the libraries are imported when a model is opened.
+OPENERS: dict[str, Callable[[ModelFile, RuntimeOptions, tuple[int, int] | None], Runtime]] = {
+    "torch": _torch,
+    "onnx": _onnx,
+    "openvino": _openvino,
+    "tensorrt": _tensorrt,
+    "package": _package,
+}

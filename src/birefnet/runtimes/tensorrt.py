@@ -16,10 +16,10 @@ import numpy as np
 from birefnet.errors import DeviceError, InputError, WeightsError, require
 from birefnet.pixels.prepare import InputSpec
 from birefnet.runtimes import tensorrt_engine as engines
-from birefnet.runtimes.base import Batch, Logits, check_batch, check_logits
-from birefnet.runtimes.facts import read_facts, to_spec
+from birefnet.runtimes.base import Batch, Logits, check_batch, check_logits, spec_at
 from birefnet.runtimes.tensorrt_engine import INPUT, OUTPUT, Plan
 from birefnet.runtimes.torch import choose_device
+from birefnet.weights.facts import read_facts, to_spec
 
 
 class TensorRtRuntime:
@@ -28,10 +28,10 @@ class TensorRtRuntime:
     Args:
         path: the file; see `tensorrt_engine` whom to trust.
         name: what to call it; None for the file's name.
+        size: (width, height) to run at instead of the network's own; multiples of 32.
         device: "auto", "cuda" or "cuda:N".
-        threads: not used; there for the likeness of all runtimes.
         defaults: what to take where the file does not say.
-        precision: of the engine built from an ONNX file, "fp32" or "fp16".
+        precision: of the engine built from an ONNX file, "fp32" or "fp16", as `birefnet export` calls them.
 
     Raises:
         WeightsError: if the file is missing, damaged or nothing TensorRT takes.
@@ -44,8 +44,8 @@ class TensorRtRuntime:
         path: str | Path,
         *,
         name: str | None = None,
+        size: tuple[int, int] | None = None,
         device: str = "auto",
-        threads: int | None = None,
         defaults: InputSpec | None = None,
         precision: str = "fp16",
     ) -> None:
@@ -59,8 +59,9 @@ class TensorRtRuntime:
         else:
             facts, engine = engines.read_engine(self.path)
             plan = _check(tensorrt, facts, self.device, self.path)
-        self.spec = to_spec(facts, self.path, defaults=defaults)
         self.dynamic = plan.dynamic
+        own = to_spec(facts, self.path, defaults=defaults)
+        self.spec = spec_at(own, size, dynamic=self.dynamic, name=self.name)
         self._plan = plan
         self._lock = threading.Lock()
         # TensorRT forgets its logger and runtime unless someone holds them.

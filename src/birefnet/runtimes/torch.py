@@ -14,7 +14,7 @@ from birefnet.errors import ConfigError, DeviceError, require
 from birefnet.pixels.prepare import InputSpec
 from birefnet.runtimes import machine
 from birefnet.runtimes.allocator import keep_freed_memory
-from birefnet.runtimes.base import Batch, Logits, Memory, Mode, check_batch, check_logits
+from birefnet.runtimes.base import Batch, Logits, Memory, Mode, check_batch, check_logits, spec_at
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,6 +37,7 @@ class TorchRuntime:
         model: moved to the device and put into evaluation mode; used up, not copied.
         spec: the input it was trained for.
         name: what to call it.
+        size: (width, height) to run at instead of the network's own; multiples of 32.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         dtype: "auto", "float32", "bfloat16" or "float16". Auto is float16 on CUDA, bfloat16 on processors that compute
             in it (AVX-512-BF16 or AMX; mean alpha difference about 0.0005), and float32 elsewhere. float16 is refused
@@ -61,6 +62,7 @@ class TorchRuntime:
         spec: InputSpec,
         *,
         name: str = "model",
+        size: tuple[int, int] | None = None,
         device: str = "auto",
         dtype: str = "auto",
         dynamic: bool = True,
@@ -70,7 +72,7 @@ class TorchRuntime:
     ) -> None:
         torch: Any = require("torch", "torch")
         self.name = name
-        self.spec = spec
+        self.spec = spec_at(spec, size, dynamic=dynamic, name=name)
         self.dynamic = dynamic
         self.device = choose_device(device)
         self.mode = check_mode(mode, self.device)

@@ -26,8 +26,8 @@ def nano_files() -> dict[str, Path | bytes]:
 
 def _describe(path: Path) -> WebModel:
     """Its weights are stored as float16, but it stands where transformers.js looks first."""
-    from birefnet.runtimes.facts import read_facts, to_spec
     from birefnet.runtimes.onnx import OnnxRuntime
+    from birefnet.weights.facts import read_facts, to_spec
 
     raw, ports, side = _read(path)
     spec = to_spec(read_facts(raw, path), path, fixed=side)

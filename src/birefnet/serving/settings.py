@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from birefnet.errors import ConfigError
 from birefnet.serving.proxies import LOCAL, Proxies, parse_prefix
 from birefnet.weights import zoo
+from birefnet.weights.resolve import resolve
 
 MEGABYTE = 1_000_000
 
@@ -91,9 +92,11 @@ class Settings:
 def parse_models(names: list[str]) -> dict[str, str]:
     """["nano", "mine=cut.onnx"] -> {"nano": "nano", "mine": "cut.onnx"}; "all" stands for every name of the zoo.
 
+    A model without a name of its own is offered under that which reports call it by: `runs/mine` as `mine-best`.
+
     Raises:
-        ConfigError: for a name given twice, or a file without a name.
-        UnknownModel: for a name that is not in the zoo.
+        ConfigError: for a name given to two models, or one that cannot stand in an address.
+        UnknownModel, WeightsError: for what means no model.
     """
     models: dict[str, str] = {}
     for text in names:
@@ -102,9 +105,13 @@ def parse_models(names: list[str]) -> dict[str, str]:
             models |= {entry: entry for entry in zoo.ZOO if entry not in models}
             continue
         if not given:
-            name, source = zoo.find(text).name, text
+            name, source = resolve(text).label.replace("/", "-"), text
+        elif source:
+            resolve(source)
         if not name or not source or set(name) & set("/\\\0"):
-            raise ConfigError(f"`{text}` is no model: wanted a name of the zoo, or NAME=FILE for a file of your own.")
+            raise ConfigError(
+                f"`{text}` is no model: wanted a name of the zoo, a file, or NAME=FILE to give it a name."
+            )
         if models.get(name, source) != source:
             raise ConfigError(f"The name `{name}` is given to two models, `{models[name]}` and `{source}`.")
         models[name] = source

@@ -16,7 +16,7 @@ from birefnet.errors import ConfigError, WeightsError
 from birefnet.network import BiRefNet
 from birefnet.network.config import BiRefNetConfig, TwoScale
 from birefnet.training.config import Recipe, StartConfig
-from birefnet.weights.backbones import HUB, LoadReport, fill_backbone, find_backbone_file
+from birefnet.weights.backbones import LoadReport, fill_backbone, find_backbone_file
 from birefnet.weights.checkpoint import load_model, read_config
 from birefnet.weights.fit import is_finite
 from birefnet.weights.reading import read_weights
@@ -37,7 +37,7 @@ def network_config(recipe: Recipe) -> BiRefNetConfig:
         return recipe.network
     if recipe.start is None or recipe.start.weights is None:
         raise ConfigError("`network` is missing; give it, or `start.weights` to take it from a whole checkpoint")
-    return read_config(recipe.start.weights.removeprefix(HUB))
+    return read_config(recipe.start.weights)
 
 
 def start_network(
@@ -86,7 +86,7 @@ def _start_backbone(network: BiRefNet, source: str, pictures: Callable[[], Itera
 def _start_whole(network: BiRefNet, source: str, recipe: str) -> StartReport:
     # Tensors cannot tell "add" from "none", so a network that adds has to say so.
     two_scale: TwoScale | None = "add" if network.config.two_scale == "add" else None
-    loaded = load_model(source.removeprefix(HUB), two_scale=two_scale)
+    loaded = load_model(source, two_scale=two_scale)
     ours, theirs = asdict(network.config), asdict(loaded.config)
     differences = [f"{key} is {ours[key]!r}, not {theirs[key]!r}" for key in ours if ours[key] != theirs[key]]
     # The auxiliary classifier is no part of the function; released weights never have one.

@@ -6,10 +6,9 @@ Files come from this disk or the Hugging Face Hub; how their entries are named i
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 import torch.nn.functional as F
@@ -17,19 +16,14 @@ from torch import Tensor, nn
 
 from birefnet.errors import UnknownModel, WeightsError
 from birefnet.network.backbones import find_backbone
-from birefnet.weights import zoo
-from birefnet.weights.download import fetch, hub_weights
-from birefnet.weights.entries import HubFile
 from birefnet.weights.fit import is_finite, several
 from birefnet.weights.infer import SIGNS, find_backbone_of
 from birefnet.weights.layouts import LAYOUTS, OURS, WHOLE, Layout, find_layout
 from birefnet.weights.names import has_our_names, strip_prefixes, to_ours
-from birefnet.weights.reading import SUFFIXES, find_weights_file, read_weights
+from birefnet.weights.resolve import resolve
 from birefnet.weights.transfer import Progress
 
 SHOWN = 10  # names of each kind of difference
-HUB = "hub:"
-_HUB = re.compile(r"hub:(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.-]+))?(?:/(?P<path>.+))?", re.ASCII)
 _INSIDE = "encoder.backbone."
 _BIAS_TABLE = "relative_position_bias_table"
 
@@ -63,50 +57,25 @@ class LoadReport:
         return "; ".join(parts)
 
 
-def load_backbone(
-    backbone: nn.Module, name: str, source: str, *, offline: bool = False, progress: Progress | None = None
-) -> LoadReport:
-    """Give a backbone the weights that `source` names.
+def find_backbone_file(source: str, *, offline: bool = False, progress: Progress | None = None) -> Path:
+    """The file that `source` names, fetched if need be.
 
     Args:
-        backbone: `BACKBONES[name].build()`; changed in place, and only if everything fits.
-        name: its name in the table of backbones.
-        source: see `find_backbone_file`.
+        source: as for `load_model`; of a released BiRefNet, its backbone is meant. Also ``hub:OWNER/NAME/FILE``
+            (``@REVISION`` behind the name pins it).
         offline: never fetch anything.
         progress: called with the bytes fetched so far and in all.
 
     Raises:
         UnknownModel: if there is no such file.
         DownloadError: if it must be fetched and cannot be.
-        WeightsError: if it is damaged, not finite, of an unknown layout, of another backbone, or does not fit.
+        WeightsError: if a folder or repository has no weights, or several that might be meant.
     """
-    path = find_backbone_file(source, offline=offline, progress=progress)
-    return fill_backbone(backbone, name, read_weights(path).state, f"`{path}`")
-
-
-def find_backbone_file(source: str, *, offline: bool = False, progress: Progress | None = None) -> Path:
-    """The file that `source` names, fetched if need be.
-
-    Args:
-        source: a file, a folder with one weights file, ``hub:OWNER/NAME``, ``hub:OWNER/NAME/FILE`` (``@REVISION``
-            behind the name pins it), or a released BiRefNet by name, whose backbone is meant then.
-        offline: never fetch anything.
-        progress: called with the bytes fetched so far and in all.
-
-    Raises:
-        UnknownModel, DownloadError, WeightsError: as `load_backbone`.
-    """
-    if source.startswith(HUB):
-        return fetch(_hub_file(source, offline), offline=offline, progress=progress)
-    path = Path(source)
-    if path.exists():
-        return find_weights_file(path) if path.is_dir() else path
-    if path.name == source and path.suffix not in SUFFIXES and zoo.knows(source):
-        return fetch(zoo.weights_of(source), offline=offline, progress=progress)
-    raise UnknownModel(
-        f"There is no file `{source}`; give the path of a backbone's weights, or hub:OWNER/NAME to fetch them "
-        "(docs/starting.md says where each is published)"
-    )
+    try:
+        return resolve(source, weights=True).fetch(offline=offline, progress=progress).path
+    except UnknownModel as error:
+        where = "docs/starting.md says where the weights of each backbone are published"
+        raise UnknownModel(str(error), hint=error.hint or where) from error
 
 
 def fill_backbone(backbone: nn.Module, name: str, state: Mapping[str, Tensor], where: str) -> LoadReport:
@@ -119,7 +88,7 @@ def fill_backbone(backbone: nn.Module, name: str, state: Mapping[str, Tensor], w
         where: what the weights are of, for messages.
 
     Raises:
-        WeightsError: as `load_backbone`.
+        WeightsError: if they are not finite, of an unknown layout, of another backbone, or do not fit.
     """
     find_backbone(name)
     layout, entries = _named(state, where)
@@ -127,7 +96,7 @@ def fill_backbone(backbone: nn.Module, name: str, state: Mapping[str, Tensor], w
     kept: dict[str, str] = {}  # our name -> the file's
     for entry in entries:
         what = layout.use_of(entry.plain)
-        if not what and re.match(layout.zeros, entry.plain):
+        if not what and layout.must_be_zero(entry.plain):
             what = _zero(entry.theirs, state[entry.theirs], where)
         if what:
             left_out.setdefault(what, []).append(entry.theirs)
@@ -153,18 +122,6 @@ def fill_backbone(backbone: nn.Module, name: str, state: Mapping[str, Tensor], w
         fresh=tuple(ours for ours in wanted if ours not in new and wanted[ours].is_floating_point()),
         resized=tuple(ours for ours, theirs in kept.items() if state[theirs].shape != wanted[ours].shape),
     )
-
-
-def _hub_file(source: str, offline: bool) -> HubFile:
-    match = _HUB.fullmatch(source)
-    if match is None:
-        raise UnknownModel(f"`{source}` names no file of the Hub; write hub:OWNER/NAME or hub:OWNER/NAME/FILE")
-    repository, revision, path = match["name"], match["revision"] or "main", match["path"]
-    if path is None:
-        return hub_weights(repository, revision, offline=offline)
-    if PurePosixPath(path).suffix not in SUFFIXES:
-        raise UnknownModel(f"`{source}` names no weights file; known are {', '.join(SUFFIXES)}")
-    return HubFile(repository=repository, path=path, revision=revision)
 
 
 class _Entry(NamedTuple):
@@ -209,7 +166,7 @@ def _check(
     missing = [
         f"`{ours}`"
         for ours, tensor in wanted.items()
-        if ours not in kept and tensor.is_floating_point() and not re.match(layout.fresh, ours)
+        if ours not in kept and tensor.is_floating_point() and not layout.is_fresh(ours)
     ]
     unexpected = [f"`{theirs}`" for ours, theirs in kept.items() if ours not in wanted]
     shapes = [

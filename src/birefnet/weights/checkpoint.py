@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import re
-import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,18 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from birefnet.errors import ConfigError, DeviceError, UnknownModel, WeightsError
+from birefnet.errors import ConfigError, DeviceError, WeightsError
+from birefnet.files import whole_file
 from birefnet.network.birefnet import BiRefNet
 from birefnet.network.config import BiRefNetConfig, TwoScale
-from birefnet.weights import zoo
-from birefnet.weights.download import fetch, hub_weights
 from birefnet.weights.fit import check_fit, skeleton_of
 from birefnet.weights.infer import infer_config
 from birefnet.weights.names import has_our_names, strip_prefixes, to_ours, to_released
-from birefnet.weights.reading import CONFIG_ENTRY, SUFFIXES, Weights, find_state, find_weights_file, read_weights
+from birefnet.weights.reading import CONFIG_ENTRY, Weights, find_state, read_weights
+from birefnet.weights.resolve import resolve
 from birefnet.weights.transfer import Progress
-
-_REPOSITORY = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
 
 
 def load_model(
@@ -40,9 +35,10 @@ def load_model(
     """A model with the weights of `source`, in evaluation mode; its shape is read from them.
 
     Args:
-        source: a name of the zoo ("general"; see `birefnet models`), a `.safetensors`, `.pth` or `.pt` file, a
-            folder with one, a repository of the Hub ("owner/name" or "owner/name@revision"), or a state dict. Names
-            of entries may be the released ones or ours, wrapped by data parallelism or compiling or not.
+        source: a name of the zoo ("general"; see `birefnet models`), a `.safetensors`, `.pth`, `.pt` or `.bin` file,
+            a folder with one, a run's folder (its best weights), a repository of the Hub ("owner/name" or
+            "owner/name@revision"), or a state dict; `birefnet.weights.resolve` tells the order. Names of entries may
+            be the released ones or ours, wrapped by data parallelism or compiling or not.
         device: where the model goes.
         dtype: type of its weights; None for float32, also for files in half precision.
         two_scale: how the features of the half-size picture are joined; needed only for "add", which tensors cannot
@@ -53,7 +49,7 @@ def load_model(
     Raises:
         UnknownModel: if there is no such model, file, folder or repository.
         WeightsError: if the weights are damaged, not finite, or do not fit a BiRefNet; it says what differs.
-        ConfigError: if they contradict `two_scale`.
+        ConfigError: if they contradict `two_scale`, or the file was exported already.
         DownloadError: if they must be fetched and cannot be.
         DeviceError: if this machine has no such device.
     """
@@ -61,7 +57,7 @@ def load_model(
     if isinstance(source, Mapping):
         where, weights = "these weights", Weights(find_state(source), None)
     else:
-        path = _find_file(source, offline, progress)
+        path = resolve(source, weights=True).fetch(offline=offline, progress=progress).path
         where, weights = f"`{path}`", read_weights(path)
     released = not has_our_names(strip_prefixes(weights.state))
     state = to_ours(weights.state)
@@ -81,7 +77,7 @@ def read_config(
     progress: Progress | None = None,
 ) -> BiRefNetConfig:
     """The configuration of the network that `load_model` would make of the same `source`; see there for the errors."""
-    weights = read_weights(_find_file(source, offline, progress))
+    weights = read_weights(resolve(source, weights=True).fetch(offline=offline, progress=progress).path)
     return weights.config or infer_config(to_ours(weights.state), two_scale)
 
 
@@ -130,25 +126,6 @@ def _fill(skeleton: BiRefNet, state: dict[str, Tensor], device: torch.device, dt
     return model
 
 
-def _find_file(source: str | os.PathLike[str], offline: bool, progress: Progress | None) -> Path:
-    """The weights file that `source` names, fetched if need be."""
-    name, path = os.fspath(source), Path(source)
-    plain_name = isinstance(source, str) and zoo.knows(name) and path.name == name and path.suffix not in SUFFIXES
-    # A folder called "general" that happens to be here does not hide the model; "./general" is the folder.
-    if path.exists() and (not plain_name or name.startswith(".")):
-        return find_weights_file(path) if path.is_dir() else path
-    if isinstance(source, str):
-        if zoo.knows(name):
-            return fetch(zoo.weights_of(name), offline=offline, progress=progress)
-        repository = _REPOSITORY.fullmatch(name)
-        if repository and path.suffix not in SUFFIXES:
-            file = hub_weights(repository["name"], repository["revision"] or "main", offline=offline)
-            return fetch(file, offline=offline, progress=progress)
-        if path.suffix not in SUFFIXES and path.name == name:
-            zoo.find(name)  # says which models there are
-    raise UnknownModel(f"There is no file `{source}`")
-
-
 def _find_device(device: str | torch.device) -> torch.device:
     try:
         found = torch.device(device)
@@ -173,13 +150,9 @@ def _write(state: dict[str, Tensor], path: Path, header: dict[str, str]) -> None
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(state, beside, metadata=header)
-        os.replace(beside, path)
+        with whole_file(path) as part:
+            save_file(state, part, metadata=header)
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"Could not write `{path}`: {error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)

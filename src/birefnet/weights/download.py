@@ -19,13 +19,16 @@ from urllib.parse import quote, urlsplit
 
 from birefnet.errors import DownloadError, WeightsError
 from birefnet.weights.entries import BundledFile, File, HubFile, ReleaseFile
+from birefnet.weights.formats import HUB_FILES, WEIGHTS_SUFFIXES
 from birefnet.weights.transfer import Expected, Progress, Say, check, make_room, readable, transfer
 
 BUNDLED = Path(__file__).parent / "bundled"
-HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # what a repository's weights are called, best first
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
 _logger = logging.getLogger(__name__)
+
+
+class NoRepository(DownloadError):
+    """The Hub has no such repository, or does not show it to us."""
 
 
 def cache_folder() -> Path:
@@ -113,7 +116,7 @@ def hub_weights(repository: str, revision: str = "main", *, offline: bool = Fals
         DownloadError: if the repository cannot be asked.
         WeightsError: if it has no weights, or several files that might be meant.
     """
-    for path in HUB_WEIGHTS:
+    for path in HUB_FILES:
         file = HubFile(repository=repository, path=path, revision=revision)
         if find_cached(file) is not None:
             return file
@@ -123,8 +126,8 @@ def hub_weights(repository: str, revision: str = "main", *, offline: bool = Fals
 
     with _hub_errors(f"{_hub_server()}/{repository}"):
         names = huggingface_hub.HfApi(endpoint=_hub_server()).list_repo_files(repository, revision=revision)
-    known = [name for name in HUB_WEIGHTS if name in names]
-    others = [name for name in names if name.endswith(SUFFIXES)]
+    known = [name for name in HUB_FILES if name in names]
+    others = [name for name in names if name.lower().endswith(WEIGHTS_SUFFIXES)]
     if not known and len(others) != 1:
         there = f"it has several: {', '.join(others[:6])}" if others else "it has none"
         raise WeightsError(f"Wanted one weights file in {repository}; {there}. Give the path of one file instead")
@@ -191,7 +194,7 @@ def _hub_errors(url: str) -> Iterator[None]:
             f"`{url}` asks for consent: accept its terms on its page, then log in with: hf auth login"
         ) from error
     except errors.RepositoryNotFoundError as error:
-        raise DownloadError(f"`{url}`: there is no such repository, or it is private") from error
+        raise NoRepository(f"`{url}`: there is no such repository, or it is private") from error
     except errors.RevisionNotFoundError as error:
         raise DownloadError(f"`{url}`: the repository has no such revision") from error
     except Exception as error:  # the base of the rest changed with the web library beneath: requests, httpx, httpx2

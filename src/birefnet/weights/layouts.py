@@ -27,20 +27,28 @@ class Layout:
         sign: pattern of a name that every file of this layout has, and none of a layout further down.
         rules: (pattern of a name's beginning, what replaces it); the first that fits is applied. Other names stay.
         left_out: what it is -> pattern of names that we have no use for.
-        zeros: pattern of names that we have no place for and that must be zero throughout.
-        fresh: pattern of our names that such files do not have.
+        zeros: pattern of names that we have no place for and that must be zero throughout; None for no name.
+        fresh: pattern of our names that such files do not have; None for no name.
     """
 
     title: str
     sign: str
     rules: tuple[tuple[str, Replacement], ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
-    zeros: str = "$."  # nothing
-    fresh: str = "$."
+    zeros: str | None = None
+    fresh: str | None = None
 
     def use_of(self, name: str) -> str:
         """What an entry is that we have no use for; "" for all others."""
         return next((what for what, pattern in self.left_out.items() if re.match(pattern, name)), "")
+
+    def must_be_zero(self, name: str) -> bool:
+        """Whether an entry is one of `zeros`."""
+        return self.zeros is not None and re.match(self.zeros, name) is not None
+
+    def is_fresh(self, ours: str) -> bool:
+        """Whether such files do not have our entry of this name."""
+        return self.fresh is not None and re.match(self.fresh, ours) is not None
 
     def ours(self, name: str) -> str:
         """Our name of the entry called `name`."""

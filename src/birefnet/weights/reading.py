@@ -17,9 +17,9 @@ from torch import Tensor
 
 from birefnet.errors import ConfigError, WeightsError
 from birefnet.network.config import BiRefNetConfig
+from birefnet.weights.formats import WEIGHTS, WEIGHTS_SUFFIXES, kind_of
 
 CONFIG_ENTRY = "birefnet_config"  # in the metadata of the safetensors files that `save_model` writes
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 # Where checkpoints keep the weights, best first: averaged weights are those that were meant for use.
 NESTS = ("ema", "model", "state_dict", "model_state_dict")
 
@@ -38,29 +38,11 @@ def read_weights(path: Path) -> Weights:
         WeightsError: if it is of another kind, damaged, or would need code to be unpickled.
     """
     _refuse_what_is_no_weights_file(path)
-    if path.suffix == ".safetensors":
+    if kind_of(path) != WEIGHTS:
+        raise WeightsError(f"`{path}` is no weights file; known are {', '.join(WEIGHTS_SUFFIXES)}")
+    if path.suffix.lower() == ".safetensors":
         return _read_safetensors(path)
-    if path.suffix in SUFFIXES:
-        return Weights(find_state(_read_torch(path)), None)
-    if path.suffix == ".onnx":
-        raise WeightsError(f"`{path}` is an ONNX graph, which runs without torch: give it to `Remover` or `remove`")
-    raise WeightsError(f"`{path}` is no weights file; known are {', '.join(SUFFIXES)}")
-
-
-def find_weights_file(folder: Path) -> Path:
-    """The weights in a folder laid out like a repository of the Hub.
-
-    Raises:
-        WeightsError: if there are none, or several that might be meant.
-    """
-    for name in ("model.safetensors", "pytorch_model.bin"):
-        if (folder / name).is_file():
-            return folder / name
-    found = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
-    if len(found) == 1:
-        return found[0]
-    there = f"it has several: {', '.join(path.name for path in found[:6])}" if found else "it has none"
-    raise WeightsError(f"Wanted one weights file in the folder `{folder}`; {there}")
+    return Weights(find_state(_read_torch(path)), None)
 
 
 def find_state(content: Any) -> dict[str, Tensor]:

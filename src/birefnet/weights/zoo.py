@@ -1,22 +1,23 @@
-"""Every released model, one row each: what it is for, where its weights are and what they must hash to.
+"""Every released model, one row each: what it is for, where its weights are, and what is known of the files.
 
 Repositories, files, revisions and checksums are those the authors publish (https://huggingface.co/ZhengPeng7 and
-https://github.com/ZhengPeng7/BiRefNet/releases). A new model is a new row. Needs no torch.
+https://github.com/ZhengPeng7/BiRefNet/releases). Where they publish no checksum, a repository is taken at its branch
+`main`, and only what the table knows (the size, the first digits of a hash) is checked. A new model is a new row.
+Needs no torch.
 """
 
 from __future__ import annotations
 
-import difflib
 from functools import cache
 from pathlib import PurePosixPath
 
-from birefnet.errors import UnknownModel
+from birefnet.errors import UnknownModel, nearest
 from birefnet.weights.entries import BundledFile, File, HubFile, ReleaseFile, ZooEntry
+from birefnet.weights.formats import FORMATS, WEIGHTS_SUFFIXES
 
 AUTHOR = "ZhengPeng7"
 OFFICIAL = f"{AUTHOR}/BiRefNet/releases/download/v1"
 REMBG = "danielgatis/rembg/releases/download/v0.0.0"
-WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".onnx")
 
 DIS = "DIS5K among others, whose terms are non-commercial"
 DIS_ONLY = "DIS5K, whose terms are non-commercial"
@@ -84,6 +85,7 @@ _ROWS = (
             sha256="5600024376f572a557870a5eb0afb1e5961636bef4e1e22132025467d0f03333",
             size=224_005_088,
         ),
+        # fal's "Heavy" is this small network: so says its own page.
         aliases=("BiRefNet_T", f"{AUTHOR}/BiRefNet_T", "birefnet-general-lite", "General Use (Heavy)"),
         data=DIS,
     ),
@@ -267,9 +269,13 @@ def find(name: str) -> ZooEntry:
     entry = _index().get(_key(name))
     if entry is not None:
         return entry
-    near = difflib.get_close_matches(_key(name), _index(), n=1, cutoff=0.6)
-    hint = f"; did you mean `{_index()[near[0]].name}`?" if near else ""
-    raise UnknownModel(f"No model named `{name}`; known: {', '.join(ZOO)}{hint}")
+    raise UnknownModel(f"No model named `{name}`; known: {', '.join(ZOO)}", hint=suggest(name))
+
+
+def suggest(name: str) -> str | None:
+    """A hint at the model whose name, or one of whose names, is nearest to `name`; None where none is near."""
+    near = nearest(_key(name), _index())
+    return None if near is None else f"did you mean `{_index()[near].name}`?"
 
 
 def knows(name: str) -> bool:
@@ -307,7 +313,7 @@ def onnx_of(name: str) -> File:
 
 def _key(name: str) -> str:
     key = name.strip().lower()
-    for suffix in WEIGHT_SUFFIXES:
+    for suffix in (*WEIGHTS_SUFFIXES, *FORMATS["onnx"].suffixes):
         key = key.removesuffix(suffix)
     return key.replace("_", "-").replace(" ", "-")
 

@@ -50,7 +50,7 @@ def read_safetensors(path: Path) -> dict[str, Any]:
     Raises:
         WeightsError: if one of them makes no sense.
     """
-    if path.suffix != ".safetensors" or not path.is_file():
+    if path.suffix.lower() != ".safetensors" or not path.is_file():
         return {}
     from safetensors import SafetensorError, safe_open
 
@@ -89,6 +89,12 @@ def to_spec(
     except (TypeError, ValueError) as error:
         detail = str(error) if isinstance(error, BiRefNetError) else f"its metadata are {dict(facts)}"
         raise WeightsError(f"`{path}` does not say properly which input it takes: {detail}") from error
+
+
+def from_spec(spec: InputSpec) -> dict[str, str]:
+    """An input as `to_spec` reads it again: what to put into the metadata of a file, each value as JSON."""
+    facts = {"size": [spec.width, spec.height], "mean": spec.mean, "std": spec.std, "upsample": spec.upsample}
+    return {key: json.dumps(value) for key, value in facts.items()}
 
 
 def spec_of(entry: ZooEntry | None) -> InputSpec | None:
