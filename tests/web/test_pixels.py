@@ -172,6 +172,35 @@ def test_over_its_blurred_scene_is_the_same_within_two(node: Node, shape: tuple[
     assert np.abs(got[..., :3].astype(int) - wanted).max() <= 2
 
 
+def see_through(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A photo with an alpha of its own and loud colours hidden under it; those three, and what white paper shows."""
+    rgb = np.array(Image.open(PHOTO).convert("RGB").resize(shape[::-1]))
+    own = np.random.default_rng(3).integers(0, 256, shape).astype(np.uint8)
+    own[: shape[0] // 2] = 0
+    rgb[own == 0] = (0, 255, 0)
+    shown = compose.over_colour(rgb, own / np.float32(255), (255, 255, 255))
+    return np.dstack([rgb, own]), own, shown
+
+
+def test_colours_hidden_in_a_background_stay_hidden(node: Node) -> None:
+    rgb, alpha = pair()
+    behind, _, shown = see_through((50, 70))
+    background = {"rgba": behind, **size_of(behind)}
+    got = node("pixels/compose.js", "overPicture", rgba(rgb), alpha, size_of(rgb), background).reshape(60, 80, 4)
+    wanted = compose.over_picture(rgb, alpha / np.float32(255), shown)
+    assert np.abs(got[..., :3].astype(int) - wanted).max() <= 1
+    np.testing.assert_array_equal(background["rgba"], behind)
+
+
+def test_colours_hidden_in_a_picture_stay_hidden_in_its_blurred_scene(node: Node) -> None:
+    picture, own, shown = see_through((60, 80))
+    alpha = own // 2
+    got = node("pixels/compose.js", "overBlur", picture, picture, alpha, size_of(picture)).reshape(60, 80, 4)
+    wanted = compose.over_blur(shown, alpha / np.float32(255), subject=picture[..., :3].copy())
+    assert np.abs(got[..., :3].astype(int) - wanted).max() <= 2
+    assert got[:10, :, [0, 2]].min() > 250  # where all was hidden there is white paper, and no green
+
+
 @pytest.mark.parametrize(("width", "height"), [(96, 64), (64, 160)])
 def test_the_self_test_has_one_picture_and_one_grid(node: Node, width: int, height: int) -> None:
     size = {"width": width, "height": height}

@@ -6,10 +6,11 @@
  */
 
 import { gaussianBlur } from "./blur.js";
-import { div255 } from "./prepare.js";
+import { div255, flatten, isOpaque } from "./prepare.js";
 import { resize8 } from "./resample.js";
 
 const BLUR_SHARE = 1 / 50; // radius of the blur, of the longer side
+const WHITE = 255; // stands behind what is transparent where something opaque is wanted
 const BLUR_SIDE = 1024; // a blurred scene holds no detail: it is made at this size at most
 
 /** @typedef {{width: number, height: number}} Size */
@@ -43,7 +44,8 @@ export function overColour(rgba, alpha, colour) {
 }
 
 /**
- * The subject before another picture, which is scaled to cover and cropped to its middle.
+ * The subject before another picture, which is scaled to cover and cropped to its middle; white where it is
+ * transparent.
  *
  * @param {Uint8ClampedArray} rgba
  * @param {Uint8Array} alpha
@@ -51,13 +53,13 @@ export function overColour(rgba, alpha, colour) {
  * @param {{rgba: Uint8ClampedArray, width: number, height: number}} background
  */
 export function overPicture(rgba, alpha, size, background) {
-  const cover = fitCover(background.rgba, background, size);
+  const cover = fitCover(overWhite(background.rgba), background, size);
   return over(rgba, alpha, (at, c) => cover[at * 3 + c]);
 }
 
 /**
  * The subject before its own scene out of focus. Only the scene's colours enter the blur, weighted by what alpha
- * lacks, so the subject casts no glow.
+ * lacks, so the subject casts no glow; white where the picture is transparent.
  *
  * @param {Uint8ClampedArray} subject the subject's colours
  * @param {Uint8ClampedArray} rgba the picture
@@ -71,7 +73,7 @@ export function overBlur(subject, rgba, alpha, size) {
     width: Math.max(1, roundHalfEven(size.width * scale)),
     height: Math.max(1, roundHalfEven(size.height * scale)),
   };
-  const soft = blurredScene(rgba, alpha, size, small, longer * BLUR_SHARE * scale);
+  const soft = blurredScene(overWhite(rgba), alpha, size, small, longer * BLUR_SHARE * scale);
   const cover = resize8(soft, small, size, { step: 3 });
   return over(subject, alpha, (at, c) => cover[at * 3 + c]);
 }
@@ -87,6 +89,14 @@ function blurredScene(rgba, alpha, size, small, sigma) {
   const light = gaussianBlur(colour, small, 3, sigma);
   const amount = gaussianBlur(weight, small, 1, sigma);
   return light.map((value, i) => Math.min(255, (value * 255) / Math.max(1, amount[Math.floor(i / 3)]) + 0.5));
+}
+
+/** What a picture shows on white paper: the colours under its transparency stay hidden. */
+function overWhite(rgba) {
+  if (isOpaque(rgba)) return rgba;
+  const seen = new Uint8ClampedArray(rgba);
+  flatten(seen, WHITE);
+  return seen;
 }
 
 /** A picture as large as needed to cover a size, the overhang cut off evenly: (h, w, 3). */

@@ -52,24 +52,29 @@ function channelTable(mean, std) {
 }
 
 /**
- * Take the transparency out of RGBA bytes, in place: what a person sees, over a middle grey.
+ * Take the transparency out of RGBA bytes, in place: what a person sees over a grey.
  *
  * @param {Uint8ClampedArray} rgba H * W * 4
+ * @param {number} ground the grey, 0..255
  * @returns {Uint8Array | null} the picture's own alpha, H * W; null if all of it is opaque
  */
-export function flatten(rgba) {
+export function flatten(rgba, ground = UNSEEN) {
   const area = rgba.length / 4;
-  let opaque = true;
-  for (let i = 3; i < rgba.length && opaque; i += 4) opaque = rgba[i] === 255;
-  if (opaque) return null;
+  if (isOpaque(rgba)) return null;
   const own = new Uint8Array(area);
   for (let i = 0; i < area; i++) {
     const alpha = rgba[4 * i + 3];
     own[i] = alpha;
-    for (let c = 0; c < 3; c++) rgba[4 * i + c] = div255(rgba[4 * i + c] * alpha + UNSEEN * (255 - alpha));
+    for (let c = 0; c < 3; c++) rgba[4 * i + c] = div255(rgba[4 * i + c] * alpha + ground * (255 - alpha));
     rgba[4 * i + 3] = 255;
   }
   return own;
+}
+
+/** Whether nothing of RGBA bytes is transparent. */
+export function isOpaque(rgba) {
+  for (let i = 3; i < rgba.length; i += 4) if (rgba[i] !== 255) return false;
+  return true;
 }
 
 /** Division by 255 with exact rounding, of values up to 255 * 255. */
