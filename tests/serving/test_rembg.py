@@ -57,7 +57,7 @@ def test_what_is_wrong_is_said(client: Any, fields: dict[str, str], word: str) -
 
 def test_addresses_are_not_fetched_unless_allowed(client: Any, make_client: Any) -> None:
     answer = client.get("/api/remove", params={"url": "http://example.org/cat.jpg"})
-    assert answer.status_code == 422 and "--fetch-urls" in answer.json()["detail"]
+    assert answer.status_code == 422 and "`fetch_urls`" in answer.json()["detail"]
     allowed = make_client(fetch_urls=True)
     asked: list[str] = []
 

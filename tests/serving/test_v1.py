@@ -120,6 +120,7 @@ def test_pictures_and_backgrounds_wait_for_each_other_without_a_deadlock(make_cl
         ({"size": "native"}, "native"),
         ({"size": "64x"}, "size"),
         ({"background": "notacolour"}, "not a colour"),
+        ({"background": "wite"}, "; did you mean `white`?"),
         ({"background": "/etc/hostname"}, "not a colour"),
         ({"mask_only": "1", "background": "red"}, "no background"),
         ({"refine_method": "magic"}, "refine_method"),

@@ -47,10 +47,15 @@ def refusal_of(error: BiRefNetError | MemoryError, *, field: str | None = None) 
         return Refusal(503, "There is not enough memory for this now; ask again.", kind="no_memory", retry_after=30)
     sentence = str(error).splitlines()[0]
     if isinstance(error, _CLIENTS_FAULT):
-        return Refusal(422, sentence, field=field)
+        return Refusal(422, _with_hint(sentence, error.hint), field=field)
     if isinstance(error, _NOT_NOW):
         return Refusal(503, sentence, retry_after=30)
     return Refusal(500, sentence)
+
+
+def _with_hint(sentence: str, hint: str | None) -> str:
+    """Both in one sentence: a request's answer has no second line."""
+    return f"{sentence.rstrip('.')}; {hint}{'' if hint.endswith('?') else '.'}" if hint else sentence
 
 
 def readable(text: str) -> str:
