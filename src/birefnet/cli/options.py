@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from birefnet.errors import ConfigError
-
 if TYPE_CHECKING:
     from birefnet.runtimes.select import Size
 
@@ -60,15 +58,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but erro
 
 
 def parse_size(text: str | None) -> Size:
-    """ "1024" -> 1024, "1024x768" -> (1024, 768), "native" and None as they are.
+    """What `--size` means, as `birefnet.runtimes.select.parse_size` reads it; that is loaded when it is asked."""
+    from birefnet.runtimes import select
 
-    Raises:
-        ConfigError: if it is none of these.
-    """
-    if text is None or text == "native":
-        return text  # type: ignore[return-value]
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise ConfigError(f"`{text}` is not a size; wanted a side (1024), WIDTHxHEIGHT (1024x768) or native.")
-    sides = [int(part) for part in parts]
-    return sides[0] if len(sides) == 1 else (sides[0], sides[1])
+    return select.parse_size(text)

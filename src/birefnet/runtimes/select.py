@@ -98,6 +98,21 @@ def choose_runtime(ref: ModelRef, options: RuntimeOptions) -> str:
     )
 
 
+def parse_size(text: str | None) -> Size:
+    """ "1024" -> 1024, "1024x768" -> (1024, 768), "native" and None as they are; see `check_size` for what may be.
+
+    Raises:
+        ConfigError: if it is none of these.
+    """
+    if text is None or text == "native":
+        return text  # type: ignore[return-value]  # mypy keeps the type of a text that was compared
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise ConfigError(f"`{text}` is not a size; wanted a side (1024), WIDTHxHEIGHT (1024x768) or native.")
+    sides = [int(part) for part in parts]
+    return sides[0] if len(sides) == 1 else (sides[0], sides[1])
+
+
 def check_size(size: Size) -> tuple[int, int] | None:
     """A size as a user may give it -> (width, height), or None where the model or the picture decides.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from fastapi import APIRouter, Request, Response
 from starlette.responses import JSONResponse
@@ -14,7 +14,7 @@ from birefnet.pixels.background import find_background
 from birefnet.pixels.foreground import check_method
 from birefnet.pixels.rendering import Rendering
 from birefnet.remover import Cutout
-from birefnet.runtimes.select import Size, check_size
+from birefnet.runtimes.select import parse_size
 from birefnet.serving.bodies import FORM, Body, read_body
 from birefnet.serving.describe import problems
 from birefnet.serving.refusal import Refusal
@@ -92,12 +92,10 @@ def _order(service: Service, options: RemoveOptions, body: Body) -> Order:
         raise Refusal(422, "The form has no file `image`.", field="image")
     if options.refine_method:
         check_method(options.refine_method)
-    size = to_size(options.size)
-    check_size(size)
     return Order(
         data=body.files["image"],
         model=service.models.name_of(options.model),
-        size=size,
+        size=parse_size(options.size),
         refine=options.refine_method or options.refine,
         background=body.files.get("background"),
     )
@@ -113,14 +111,6 @@ def _wish(options: RemoveOptions, body: Body) -> Wish:
     behind = picture if options.background is None else find_background(options.background, files=False)
     rendering = Rendering(mask_only=output == "mask", background=behind, format=options.format, quality=options.quality)
     return Wish(output, options.format, rendering)
-
-
-def to_size(text: str | None) -> Size:
-    """ "1024" -> 1024, "1024x768" -> (1024, 768); "native" and None as they are."""
-    if text is None or text == "native":
-        return cast(Size, text)
-    sides = [int(part) for part in text.split("x")]
-    return sides[0] if len(sides) == 1 else (sides[0], sides[1])
 
 
 def _maker(order: Order, wish: Wish, ticket: Ticket, max_pixels: int) -> Callable[[Cutout], Response]:

@@ -18,7 +18,7 @@ from birefnet.pixels.prepare import InputSpec
 from birefnet.pixels.rendering import Rendering
 from birefnet.remover import Cutout, Remover
 from birefnet.runtimes.base import Batch, Logits, Runtime
-from birefnet.runtimes.select import Size, check_size, resized
+from birefnet.runtimes.select import Size, check_size
 from birefnet.serving.pool import Models
 from birefnet.serving.refusal import Refusal
 from birefnet.serving.suspicion import why_refused
@@ -61,7 +61,10 @@ class _Gate:
     runtimes: tuple[Runtime, ...]  # equal ones, each for one picture at a time
     turnstile: Turnstile[int]  # lets to their indices
     ticket: Ticket
-    spec: InputSpec
+
+    @property
+    def spec(self) -> InputSpec:
+        return self.runtimes[0].spec
 
     @property
     def name(self) -> str:
@@ -101,6 +104,7 @@ class Cutter:
             BiRefNetError: for what else is wrong with it or the options.
             Abandoned: if nobody waits for it any more.
         """
+        _check_side(order.size)
         pixels = check_picture(order.data, self._max_pixels)
         if order.background is not None:
             pixels += check_picture(order.background, self._max_pixels, "background")
@@ -110,10 +114,8 @@ class Cutter:
             with ExitStack() as stack:
                 with ticket.stage("load"):
                     runtimes = stack.enter_context(self._models.use(order.model))
-                spec = _spec(runtimes[0], order.size)
-                gate = _Gate(runtimes, self._turnstile, ticket, spec)
-                native: Size = "native" if order.size == "native" else None
-                remover = Remover.from_runtime(gate, size=native, refine=order.refine)
+                gate = _Gate(runtimes, self._turnstile, ticket)
+                remover = Remover.from_runtime(gate, size=order.size, refine=order.refine)
                 with ticket.stage("cut"):
                     cutout = remover.cut(picture)
             ticket.check()
@@ -146,17 +148,15 @@ def check_picture(data: bytes, max_pixels: int, field: str = "image") -> int:
     return width * height
 
 
-def _spec(runtime: Runtime, size: Size) -> InputSpec:
-    """The input of a network at the size asked for."""
+def _check_side(size: Size) -> None:
+    """Refuse a size that would take too much memory.
+
+    Raises:
+        ConfigError: for a size of larger sides than `MAX_SIDE`, or that is none.
+    """
     wanted = check_size(size)
-    if size == "native" and not runtime.dynamic:
-        own = f"{runtime.spec.width}x{runtime.spec.height}"
-        raise ConfigError(f"`{runtime.name}` takes pictures of {own} only, so its size cannot be `native`.")
-    if wanted is None:
-        return runtime.spec
-    if max(wanted) > MAX_SIDE:
+    if wanted is not None and max(wanted) > MAX_SIDE:
         raise ConfigError(f"A size has sides of {MAX_SIDE} at most here, got {wanted[0]}x{wanted[1]}.")
-    return resized(runtime, wanted)
 
 
 def encode(cutout: Cutout, rendering: Rendering) -> bytes:
