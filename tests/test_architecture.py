@@ -17,10 +17,11 @@ from tests.core_import import is_core
 PACKAGE = Path(birefnet.__file__).parent
 
 # room -> what it may import of ours, wherever the import stands
-GROUND = {"errors", "files"}
+GROUND = {"errors", "files", "memory"}
 ARROWS = {
     "errors": set(),
     "files": set(),
+    "memory": {"errors"},
     "pixels": GROUND,
     "network": GROUND,
     "weights": {*GROUND, "pixels", "network"},
@@ -43,6 +44,7 @@ ARROWS = {
 LIBRARIES = {
     "errors": set(),
     "files": set(),
+    "memory": set(),
     "pixels": {"numpy", "PIL"},
     "network": set(),
     "weights": {"numpy", "safetensors", "huggingface_hub", "platformdirs", "tqdm"},

@@ -64,7 +64,11 @@ class MissingExtra(BiRefNetError, ImportError):
 
 
 class DeviceError(BiRefNetError, RuntimeError):
-    """A device or runtime that this machine does not have."""
+    """A device or runtime that this machine does not have, or that cannot do the work."""
+
+
+class OutOfMemory(DeviceError):
+    """Work that did not fit into the memory of its device; what is smaller still can be done."""
 
 
 def _restored(kind: type[BiRefNetError], arguments: tuple[object, ...], state: dict[str, object]) -> BiRefNetError:

@@ -139,7 +139,7 @@ def test_devices_modes_and_precisions(make: Any) -> None:
         choose_device(available, "npu")
     with pytest.raises(ConfigError, match="latency, throughput"):
         make(mode="fastest")
-    with pytest.raises(ConfigError, match="Unknown precision `float16`"):
+    with pytest.raises(ConfigError, match="Unknown dtype `float16`"):
         choose_dtype("float16", "cpu")
     x = batch(3, 32, 32)
     np.testing.assert_allclose(make(mode="throughput", size=32)(x), wanted(x), atol=1e-4)

@@ -18,7 +18,7 @@ import numpy as np
 
 from birefnet.errors import DeviceError, InputError, WeightsError, require
 from birefnet.pixels.prepare import InputSpec
-from birefnet.runtimes.base import Batch, Logits, check_batch, check_logits, spec_at
+from birefnet.runtimes.base import Batch, Logits, check_batch, check_logits, fits, spec_at
 from birefnet.runtimes.torch import choose_device
 from birefnet.weights.facts import to_spec
 
@@ -76,8 +76,10 @@ class AotiRuntime:
             height, width = batch.shape[2:]
             raise InputError(f"`{self.name}` takes sides from {SMALLEST_SIDE} pixels, got {width}x{height}.")
         step = self._batch or len(batch)
-        parts = [self._part(batch[start : start + step], step) for start in range(0, len(batch), step)]
-        return check_logits(np.concatenate(parts), batch, self.name)
+        with fits(self, batch):
+            parts = [self._part(batch[start : start + step], step) for start in range(0, len(batch), step)]
+            logits = np.concatenate(parts)
+        return check_logits(logits, batch, self.name)
 
     def _part(self, batch: Batch, count: int) -> Logits:
         """Logits of up to `count` pictures by a package that takes just so many."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from birefnet import memory
 from birefnet.errors import ConfigError, InputError, WeightsError
 from birefnet.pixels.prepare import MULTIPLE, InputSpec, nearest_multiple
 
@@ -79,6 +81,21 @@ def check_batch(batch: Batch, spec: InputSpec, *, dynamic: bool) -> None:
     if height % MULTIPLE or width % MULTIPLE:
         nearest = f"{nearest_multiple(width)}x{nearest_multiple(height)}"
         raise InputError(f"Width and height must be multiples of {MULTIPLE}, got {width}x{height}; nearest: {nearest}.")
+
+
+def fits(runtime: Runtime, batch: Batch, *, low: bool = False) -> AbstractContextManager[None]:
+    """A context in which memory that runs out becomes an `OutOfMemory` with the ways out.
+
+    Args:
+        runtime: what runs.
+        batch: (B, 3, h, w), what it was given.
+        low: whether the runtime has a way with less memory, and does not use it.
+    """
+    height, width = batch.shape[2:]
+    side = nearest_multiple(max(height, width) // 2) if runtime.dynamic else None
+    device = None if runtime.device.startswith("cpu") else "cpu"
+    hint = memory.ways_out(side=side, low=low, device=device)
+    return memory.fitting(f"`{runtime.name}` at {width}x{height} pixels on `{runtime.device}`", hint=hint)
 
 
 def check_logits(logits: Logits, batch: Batch, name: str) -> Logits:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from birefnet.errors import ConfigError
+from birefnet.memory import ran_out
 from birefnet.runtimes import machine
 from birefnet.weights.download import cache_folder
 
@@ -39,6 +40,8 @@ class _Compiled(nn.Module):
         try:
             prediction = self._compiled(picture)
         except Exception as error:  # whatever a compiler raises, the user's way out is the same
+            if ran_out(error):
+                raise
             raise ConfigError(
                 f"torch.compile could not compile the network: {_first_line(error)}. On a CPU it needs a C++ compiler, "
                 "on a GPU Triton; the mode eager needs neither"

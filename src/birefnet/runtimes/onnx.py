@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from birefnet.errors import DeviceError, MissingExtra, WeightsError
+from birefnet.memory import ran_out
 from birefnet.pixels.prepare import InputSpec
-from birefnet.runtimes.base import Batch, Logits, check_batch, check_logits, spec_at
+from birefnet.runtimes.base import Batch, Logits, check_batch, check_logits, fits, spec_at
 from birefnet.runtimes.machine import physical_cores
 from birefnet.weights.facts import read_facts, to_spec
 
@@ -83,8 +84,10 @@ class OnnxRuntime:
         """(B, 3, h, w) float32 normalised -> (B, 1, h, w) float32 logits; see `Runtime`."""
         check_batch(batch, self.spec, dynamic=self.dynamic)
         step = self._at_once or len(batch)
-        parts = [self._run(batch[start : start + step]) for start in range(0, len(batch), step)]
-        return check_logits(np.concatenate(parts), batch, self.name)
+        with fits(self, batch):
+            parts = [self._run(batch[start : start + step]) for start in range(0, len(batch), step)]
+            logits = np.concatenate(parts)
+        return check_logits(logits, batch, self.name)
 
     def _run(self, batch: Batch) -> Logits:
         """As many pictures as the network takes at once, or fewer."""
@@ -98,6 +101,8 @@ class OnnxRuntime:
         try:
             (output,) = self._session.run([self._output], feed)
         except Exception as error:  # the library's exceptions have no common base but this
+            if ran_out(error):
+                raise
             raise WeightsError(f"ONNX Runtime could not run `{self.name}`: {_first_line(error)}") from error
         if not self._gives_alpha:
             return np.asarray(output, np.float32)

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from birefnet.errors import ConfigError, DeviceError, WeightsError, require
+from birefnet.memory import ran_out
 from birefnet.pixels.prepare import InputSpec
 from birefnet.runtimes import machine
-from birefnet.runtimes.base import Batch, Logits, check_batch, check_logits, spec_at
+from birefnet.runtimes.base import Batch, Logits, check_batch, check_logits, fits, spec_at
 from birefnet.weights.facts import read_facts, to_spec
 
 logger = logging.getLogger(__name__)
@@ -30,6 +32,7 @@ OUTPUTS = ("logits", "output_image")  # names of the final map where a file has 
 _ONNX_FACTS = "framework"  # where OpenVINO puts the metadata of an ONNX file
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 _NATIVE_BFLOAT16 = {"bf16", "amx-bf16"}  # features of processors that compute with it
+_STAMP = 0x7F  # of every byte: near the largest of float32, not a number in float16
 _TYPES = {"f32": np.float32, "f16": np.float16}
 
 
@@ -98,15 +101,21 @@ class OpenVinoRuntime:
         """(B, 3, h, w) float32 normalised -> (B, 1, h, w) float32 logits; see `Runtime`."""
         check_batch(batch, self.spec, dynamic=self.dynamic)
         parts = np.split(batch, len(batch)) if self._one_by_one else [batch]
-        logits = np.concatenate([self._run(part) for part in parts])
+        with fits(self, batch):
+            logits = np.concatenate([self._run(part) for part in parts])
         return check_logits(logits, batch, self.name)
 
     def _run(self, batch: Batch) -> Logits:
         request = self._requests.get()  # a request's memory is large: callers wait for one instead of making another
         try:
+            _stamp(request, self._output)
             request.infer([np.ascontiguousarray(batch, self._type)], share_inputs=True)
             output = np.array(request.get_tensor(self._output).data)
+            if _is_stale(output):
+                raise MemoryError("OpenVINO gave no result, and no error")
         except RuntimeError as error:
+            if ran_out(error):
+                raise
             raise WeightsError(f"OpenVINO could not run `{self.name}`: {_said(error)}") from error
         finally:
             self._requests.put(request)
@@ -114,6 +123,19 @@ class OpenVinoRuntime:
             return np.asarray(output, np.float32)
         alpha = np.clip(np.asarray(output, np.float64), 1e-6, 1 - 1e-6)
         return np.log(alpha / (1 - alpha)).astype(np.float32)
+
+
+def _stamp(request: Any, output: Any) -> None:
+    """Write into the place of the result what no network gives.
+
+    OpenVINO keeps the last picture's result where memory runs out (seen in 2026.4), and says nothing.
+    """
+    request.get_tensor(output).data.view(np.uint8)[...] = _STAMP
+
+
+def _is_stale(output: NDArray[Any]) -> bool:
+    """Whether nothing was written since the stamp."""
+    return bool((output.view(np.uint8) == _STAMP).all())
 
 
 def choose_device(available: list[str], device: str) -> tuple[str, str]:

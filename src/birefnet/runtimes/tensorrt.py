@@ -16,7 +16,7 @@ import numpy as np
 from birefnet.errors import DeviceError, InputError, WeightsError, require
 from birefnet.pixels.prepare import InputSpec
 from birefnet.runtimes import tensorrt_engine as engines
-from birefnet.runtimes.base import Batch, Logits, check_batch, check_logits, spec_at
+from birefnet.runtimes.base import Batch, Logits, check_batch, check_logits, fits, spec_at
 from birefnet.runtimes.tensorrt_engine import INPUT, OUTPUT, Plan
 from birefnet.runtimes.torch import choose_device
 from birefnet.weights.facts import read_facts, to_spec
@@ -80,8 +80,10 @@ class TensorRtRuntime:
         check_batch(batch, self.spec, dynamic=self.dynamic)
         self._check_sides(batch)
         most = self._plan.largest[0]
-        parts = [self._part(batch[start : start + most]) for start in range(0, len(batch), most)]
-        return check_logits(np.concatenate(parts), batch, self.name)
+        with fits(self, batch):
+            parts = [self._part(batch[start : start + most]) for start in range(0, len(batch), most)]
+            logits = np.concatenate(parts)
+        return check_logits(logits, batch, self.name)
 
     def _check_sides(self, batch: Batch) -> None:
         low, high = self._plan.smallest[2:], self._plan.largest[2:]

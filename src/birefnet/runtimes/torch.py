@@ -14,7 +14,7 @@ from birefnet.errors import ConfigError, DeviceError, require
 from birefnet.pixels.prepare import InputSpec
 from birefnet.runtimes import machine
 from birefnet.runtimes.allocator import keep_freed_memory
-from birefnet.runtimes.base import Batch, Logits, Memory, Mode, check_batch, check_logits, spec_at
+from birefnet.runtimes.base import Batch, Logits, Memory, Mode, check_batch, check_logits, fits, spec_at
 
 if TYPE_CHECKING:
     from torch import nn
@@ -76,6 +76,7 @@ class TorchRuntime:
         self.dynamic = dynamic
         self.device = choose_device(device)
         self.mode = check_mode(mode, self.device)
+        self._could_be_low = memory == "normal" and self.device == "cpu"
         self._torch = torch
         self._lock = threading.Lock()
         self._dtype = getattr(torch, choose_dtype(dtype, self.device))
@@ -116,10 +117,12 @@ class TorchRuntime:
     def __call__(self, batch: Batch) -> Logits:
         """(B, 3, h, w) float32 normalised -> (B, 1, h, w) float32 logits; see `Runtime`."""
         check_batch(batch, self.spec, dynamic=self.dynamic)
-        logits = self._run(batch)
+        with fits(self, batch, low=self._could_be_low):
+            logits = self._run(batch)
         if self.dtype != "float32" and not np.isfinite(logits).all():
             self._widen()
-            logits = self._run(batch)
+            with fits(self, batch, low=self._could_be_low):
+                logits = self._run(batch)
         return check_logits(logits, batch, self.name)
 
     def _run(self, batch: Batch) -> Logits:
