@@ -22,6 +22,7 @@ def make_client(standin: Path) -> Iterator[Make]:
     """Makes test clients; their server's model is `bright` unless settings say otherwise."""
     from starlette.testclient import TestClient
 
+    from birefnet.runtimes.options import RuntimeOptions
     from birefnet.serving.app import create_app
     from birefnet.serving.service import Service
     from birefnet.serving.settings import Settings
@@ -29,7 +30,11 @@ def make_client(standin: Path) -> Iterator[Make]:
     with ExitStack() as stack:
 
         def make(**settings: Any) -> TestClient:
-            settings = {"models": {"bright": str(standin), "nano": "nano"}, "threads": 1, **settings}
+            settings = {
+                "models": {"bright": str(standin), "nano": "nano"},
+                "options": RuntimeOptions(threads=1),
+                **settings,
+            }
             service = Service(Settings(**settings))
             client = stack.enter_context(TestClient(create_app(service)))
             client.service = service  # type: ignore[attr-defined]

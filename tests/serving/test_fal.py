@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from birefnet.runtimes.options import RuntimeOptions
 from birefnet.serving.service import Service
 from birefnet.serving.settings import Settings
 from tests.serving.live import in_thread, opened, picture
@@ -103,7 +104,9 @@ def test_bodies_that_are_no_json(client: Any) -> None:
 def test_fals_own_client(standin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own request, authorization and errors; only the name of the server is another."""
     fal_client = pytest.importorskip("fal_client")
-    service = Service(Settings(models={"bright": str(standin)}, threads=1, api_key="secret-of-mine"))
+    service = Service(
+        Settings(models={"bright": str(standin)}, options=RuntimeOptions(threads=1), api_key="secret-of-mine")
+    )
     with in_thread(service) as address:
         monkeypatch.setattr(fal_client.client, "RUN_URL_FORMAT", f"{address}/")
         client = fal_client.SyncClient(key="secret-of-mine")

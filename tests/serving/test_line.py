@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from birefnet.runtimes.options import RuntimeOptions
 from birefnet.serving.service import Service
 from birefnet.serving.settings import Settings
 from tests.serving.live import in_thread, picture, wait_until
@@ -22,7 +23,7 @@ Live = tuple[Service, int]
 @pytest.fixture
 def live(request: pytest.FixtureRequest) -> Iterator[Live]:
     """A real server of nano with the settings given; its parts, and its port."""
-    service = Service(Settings(threads=1, **request.param))
+    service = Service(Settings(options=RuntimeOptions(threads=1), **request.param))
     service.models.load("nano")
     with in_thread(service) as address:
         yield service, int(urlsplit(address).port or 0)

@@ -10,6 +10,7 @@ schemathesis = pytest.importorskip("schemathesis")
 from hypothesis import HealthCheck, Phase, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
+from birefnet.runtimes.options import RuntimeOptions  # noqa: E402
 from birefnet.serving.app import create_app  # noqa: E402
 from birefnet.serving.fetch import Fetcher  # noqa: E402
 from birefnet.serving.service import Service  # noqa: E402
@@ -34,7 +35,7 @@ def schema(standin: Any) -> Any:
     pictures = st.sampled_from([picture(), picture(format="JPEG"), b"no picture"])
     for kind in ("image/*", "image/png", "application/octet-stream"):
         schemathesis.openapi.media_type(kind, pictures)
-    service = Service(Settings(models={"bright": str(standin)}, threads=1, fetch_urls=True))
+    service = Service(Settings(models={"bright": str(standin)}, options=RuntimeOptions(threads=1), fetch_urls=True))
     service.fetcher = Fetcher(
         1000, resolve=lambda host, port: ["127.0.0.1"]
     )  # no name is looked up: there may be no network

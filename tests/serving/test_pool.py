@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from birefnet.errors import WeightsError
+from birefnet.errors import DeviceError, UnknownModel, WeightsError
+from birefnet.runtimes.options import RuntimeOptions
 from birefnet.serving import pool
 from birefnet.serving.pool import Models, resident_bytes
 from birefnet.serving.refusal import Refusal
@@ -19,17 +20,18 @@ from tests.brightness import brightness_model
 @pytest.fixture
 def make(tmp_path: Path) -> Any:
     files = {name: str(brightness_model(tmp_path / f"{name}.onnx")) for name in ("a", "b", "c")}
-    return lambda **settings: Models(Settings(models={**files, "nano": "nano"}, threads=1, **settings))
+    options = RuntimeOptions(threads=1)
+    return lambda **settings: Models(Settings(**{"models": {**files, "nano": "nano"}, "options": options, **settings}))
 
 
 def test_there_is_one_copy_however_many_ask_at_once(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    models, loads, select = make(), [], pool.select
+    models, loads, opened = make(), [], pool.open_model
 
     def counted(*arguments: Any, **options: Any) -> Any:
         loads.append(arguments)
-        return select(*arguments, **options)
+        return opened(*arguments, **options)
 
-    monkeypatch.setattr(pool, "select", counted)
+    monkeypatch.setattr(pool, "open_model", counted)
     threads = [threading.Thread(target=models.load, args=["a"]) for _ in range(8)]
     for thread in threads:
         thread.start()
@@ -73,6 +75,20 @@ def test_names_mean_what_the_operator_offers_and_nothing_else(make: Any) -> None
         with pytest.raises(Refusal) as refused:
             models.name_of(name)
         assert refused.value.status_code == 422 and len(refused.value.detail) < 200
+
+
+def test_a_file_called_like_a_model_is_not_that_model(make: Any, tmp_path: Path) -> None:
+    models = make(models={"hr": str(tmp_path / "a.onnx"), "small": "nano"})
+    assert models.name_of("hr") == "hr" and models.name_of("birefnet-nano") == "small"
+    with pytest.raises(Refusal):  # the zoo's `hr` is not offered
+        models.name_of("ZhengPeng7/BiRefNet_HR")
+
+
+def test_what_cannot_be_loaded_is_said_at_the_start(make: Any) -> None:
+    with pytest.raises(UnknownModel, match="no file or folder"):
+        make(models={"mine": "none.onnx"})
+    with pytest.raises(DeviceError, match="Unknown device `cdua`"):
+        make(devices=("cdua",))
 
 
 def test_a_model_that_does_not_load_can_be_asked_for_again(make: Any, tmp_path: Path) -> None:

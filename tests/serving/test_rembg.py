@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from birefnet.runtimes.options import RuntimeOptions
 from birefnet.serving.service import Service
 from birefnet.serving.settings import Settings
 from tests.serving.live import in_thread, opened, picture
@@ -79,7 +80,7 @@ def test_the_documentation_is_where_rembg_has_it(client: Any) -> None:
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl")
 def test_curl_as_rembg_documents_it(standin: Path, tmp_path: Path) -> None:
     (tmp_path / "input.png").write_bytes(picture())
-    service = Service(Settings(models={"bright": str(standin)}, threads=1))
+    service = Service(Settings(models={"bright": str(standin)}, options=RuntimeOptions(threads=1)))
     with in_thread(service) as address:
 
         def curl(*words: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from birefnet.runtimes.options import RuntimeOptions
 from birefnet.serving.app import create_app, create_page_app
 from birefnet.serving.service import Service
 from birefnet.serving.settings import Settings
@@ -100,7 +101,7 @@ def raw(port: int, head: str) -> tuple[int, bytes]:
 
 @pytest.mark.parametrize("root", ["", "/cut"])
 def test_a_whole_address_on_the_request_line(root: str) -> None:
-    with in_thread(Service(Settings(threads=1, root_path=root))) as address:
+    with in_thread(Service(Settings(options=RuntimeOptions(threads=1), root_path=root))) as address:
         port = int(address.rpartition(":")[2])
         for target in ("http://example.org/v1/models", "HTTP://example.org:81//v1/models/", "https://[::1]/v1/models"):
             status, body = raw(port, f"GET {target} HTTP/1.1\r\nHost: other.example")

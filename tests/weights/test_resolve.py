@@ -115,7 +115,7 @@ def test_a_typed_path_is_no_download_error(server: Served) -> None:
     with pytest.raises(UnknownModel, match="`pics/model` is neither a file here nor a repository") as caught:
         resolve("pics/model").fetch()
     assert caught.value.hint == "did you mean `pics/model2.pth`?"
-    with pytest.raises(DownloadError, match="`pics/model` is neither a file here nor a repository .*offline"):
+    with pytest.raises(DownloadError, match=r"`pics/model` is neither a file here nor a repository .*offline"):
         resolve("pics/model").fetch(offline=True)
     with pytest.raises(DownloadError, match="no such repository"):
         resolve("hub:pics/model").fetch()

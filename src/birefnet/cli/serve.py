@@ -169,6 +169,7 @@ def serve(
     """
     for module in ("fastapi", "uvicorn", "python_multipart", "prometheus_client"):
         require(module, "serve")
+    from birefnet.runtimes.options import RuntimeOptions
     from birefnet.serving.app import create_app, create_page_app
     from birefnet.serving.log import logging_to_stderr
     from birefnet.serving.proxies import LOCAL
@@ -188,10 +189,7 @@ def serve(
         settings = Settings(
             models=parse_models(models or ["nano"]),
             devices=tuple(devices or ("auto",)),
-            runtime=runtime,
-            dtype=dtype,
-            threads=threads,
-            offline=offline,
+            options=RuntimeOptions.parse(runtime=runtime, dtype=dtype, threads=threads, offline=offline),
             memory_limit=parse_bytes(memory_limit) if memory_limit else None,
             max_models=max_models,
             queue=queue,
@@ -212,10 +210,8 @@ def serve(
 
 def _service(settings: Settings, preload: list[str]) -> Service:
     """What the server's routes share; what cannot be had is said before it listens."""
-
     from birefnet.serving.heap import share_one_heap
     from birefnet.serving.service import Service
-    from birefnet.weights.resolve import resolve
 
     share_one_heap()
     service = Service(settings)
@@ -223,8 +219,7 @@ def _service(settings: Settings, preload: list[str]) -> Service:
         if name not in settings.models:
             raise ConfigError(f"`{name}` cannot be loaded before listening: it is not among the models offered.")
         with bytes_bar() as progress:
-            resolve(settings.models[name]).fetch(offline=settings.offline, progress=progress)
-        service.models.load(name)
+            service.models.load(name, progress=progress)
     return service
 
 

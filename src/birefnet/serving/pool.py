@@ -11,15 +11,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from birefnet.errors import ConfigError
 from birefnet.runtimes.allocator import give_back_freed_memory
 from birefnet.runtimes.base import Runtime
-from birefnet.runtimes.select import select
+from birefnet.runtimes.select import open_model
 from birefnet.serving.refusal import Refusal, readable
 from birefnet.serving.settings import Settings
 from birefnet.weights import zoo
+from birefnet.weights.resolve import resolve
+from birefnet.weights.transfer import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,9 @@ class Models:
         if settings.memory_limit is not None and not resident_bytes():
             raise ConfigError("This system does not tell how much memory is in use; limit the number of models.")
         self._settings = settings
+        self._refs = {name: resolve(source) for name, source in settings.models.items()}
+        # Of the zoo's models that are offered; a file that is called like one is not one.
+        self._names = {ref.entry.name: name for name, ref in self._refs.items() if ref.entry is not None}
         self._lock = threading.Lock()
         self._slots: OrderedDict[str, _Slot] = OrderedDict()  # the most recently used last
 
@@ -62,13 +66,13 @@ class Models:
             return self._settings.default_model
         if wanted in allowed:
             return wanted
-        if zoo.knows(wanted) and zoo.find(wanted).name in allowed:
-            return zoo.find(wanted).name
+        if zoo.knows(wanted) and (name := self._names.get(zoo.find(wanted).name)):
+            return name
         sentence = f"No model `{readable(wanted)[:80]}` is offered here; there is: {', '.join(allowed)}."
         raise Refusal(422, sentence, field="model", kind="unknown_model")
 
     @contextmanager
-    def use(self, name: str) -> Iterator[tuple[Runtime, ...]]:
+    def use(self, name: str, progress: Progress | None = None) -> Iterator[tuple[Runtime, ...]]:
         """The model's runtimes, one for each of the settings' devices; loaded if need be, kept while the context lasts.
 
         A device that is named twice, in whatever spelling, has two of them: each computes one picture at a time.
@@ -84,23 +88,28 @@ class Models:
             with slot.lock:
                 if not slot.runtimes:
                     self._make_room()
-                    slot.runtimes = self._load(name)
+                    slot.runtimes = self._load(name, progress)
             yield slot.runtimes
         finally:
             with self._lock:
                 slot.users -= 1
             self._make_room(spare=0)
 
-    def load(self, name: str) -> None:
-        """Load a model now instead of at the first request for it."""
-        with self.use(name):
+    def load(self, name: str, *, progress: Progress | None = None) -> None:
+        """Load a model now instead of at the first request for it.
+
+        Args:
+            progress: called with the bytes fetched so far and in all, where something is fetched.
+
+        Raises:
+            BiRefNetError: if it cannot be loaded.
+        """
+        with self.use(name, progress):
             pass
 
-    def _load(self, name: str) -> tuple[Runtime, ...]:
-        chosen = self._settings
-        source = chosen.models[name]
-        options: dict[str, Any] = {"runtime": chosen.runtime, "dtype": chosen.dtype, "threads": chosen.threads}
-        made = tuple(select(source, device=device, offline=chosen.offline, **options) for device in chosen.devices)
+    def _load(self, name: str, progress: Progress | None) -> tuple[Runtime, ...]:
+        options, ref = self._settings.options, self._refs[name]
+        made = tuple(open_model(ref, options.on(device), progress=progress) for device in self._settings.devices)
         logger.info("loaded `%s` on %s", name, ", ".join(runtime.device for runtime in made))
         return made
 

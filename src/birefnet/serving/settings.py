@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from birefnet.errors import ConfigError
+from birefnet.runtimes.options import RuntimeOptions
 from birefnet.serving.proxies import LOCAL, Proxies, parse_prefix
 from birefnet.weights import zoo
 from birefnet.weights.resolve import resolve
@@ -22,7 +23,7 @@ class Settings:
             default. Nothing else is loaded or fetched, whatever a request says.
         devices: where they run; each gets a copy of every loaded model, and computes one picture at a time. One
             that is named twice, in whatever spelling, has two copies.
-        runtime, dtype, threads, offline: as for `Remover`.
+        options: how models run, and whether they may be fetched; its device stands back behind `devices`.
         memory_limit: bytes of memory above which models not in use are put away, the longest unused first; None for no
             limit. The one asked for is always loaded.
         max_models: how many are loaded at most; None for no limit.
@@ -48,10 +49,7 @@ class Settings:
 
     models: Mapping[str, str] = field(default_factory=lambda: {"nano": "nano"})
     devices: tuple[str, ...] = ("auto",)
-    runtime: str = "auto"
-    dtype: str = "auto"
-    threads: int | None = None
-    offline: bool = False
+    options: RuntimeOptions = field(default_factory=RuntimeOptions)
     memory_limit: int | None = None
     max_models: int | None = None
     queue: int = 64
@@ -72,11 +70,13 @@ class Settings:
     def __post_init__(self) -> None:
         if not self.models or not self.devices:
             raise ConfigError("A server needs a model and a device.")
+        for device in self.devices:
+            self.options.on(device)  # says so if there is no such kind
         for name in ("queue", "max_bytes", "max_pixels", "result_count", "result_bytes"):
             _check_positive(name, getattr(self, name))
         for name in ("deadline", "upload_seconds", "grace", "result_seconds"):
             _check_positive(name, getattr(self, name))
-        for name in ("memory_limit", "max_models", "threads"):
+        for name in ("memory_limit", "max_models"):
             if getattr(self, name) is not None:
                 _check_positive(name, getattr(self, name))
         parse_prefix(self.root_path)
