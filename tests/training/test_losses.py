@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
+import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from birefnet.errors import ConfigError, InputError
-from birefnet.network import BiRefNet, Prediction
+from birefnet.network import Prediction
 from birefnet.network.backbones.layers import DropPath
+from birefnet.training import terms
 from birefnet.training.losses import (
     LossWeights,
     classification_loss,
@@ -24,67 +30,124 @@ from birefnet.training.losses import (
 from birefnet.weights.checkpoint import load_model
 from birefnet.weights.names import to_released
 from tests import seeded
+from tests.goldens import manifest
+from tests.rounding import FACTOR, spread
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 TASKS = {"DIS5K": LossWeights(mae=0), "General": LossWeights(), "Matting": LossWeights(iou=0)}
-# Biases followed by a batch norm have no effect and so no gradient: what is there is rounding.
-NO_GRADIENT = 1e-3
+CASES = ("train_swin_t_dis", "train_pvt_b0_general", "train_pvt_b0_matting")
+# Batch norms follow these: what is added before them has no effect and so no gradient. What is there is rounding.
+NO_GRADIENT = {
+    *(f"decoder.decoder_block{block}.{conv}.bias" for block in (1, 2, 3, 4) for conv in ("conv_in", "conv_out")),
+    *(f"squeeze_module.0.{conv}.bias" for conv in ("conv_in", "conv_out")),
+    *(f"decoder.gdt_convs_{level}.0.bias" for level in (2, 3, 4)),
+}
+# The reference makes the window of its SSIM in float32, whatever it runs in, and we make ours in the precision of the
+# logits. That moves the loss by up to 2.3e-7 of itself, and the gradients by up to 8e-6; by a little more only here,
+# where a gradient is a sum that nearly cancels.
+BY_THE_WINDOW = {"train_pvt_b0_matting": {"squeeze_module.0.dec_att.aspp1.atrous_conv.modulator_conv.bias": 2e-5}}
 
 
-def _golden(name: str) -> tuple[dict[str, object], dict[str, np.ndarray]]:
+def _golden(name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Losses and gradient norms that the reference computes in float64, and outputs that it computes in float32."""
     with gzip.open(GOLDEN / "training" / f"{name}.json.gz", "rt") as file:
         facts = json.load(file)
     with np.load(GOLDEN / "training" / f"{name}.npz") as arrays:
         return facts, dict(arrays)
 
 
-def _without_chance(network: BiRefNet) -> BiRefNet:
-    for module in network.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-        if isinstance(module, DropPath):
-            module.rate = 0.0
-    return network.train()
+class Step(nn.Module):
+    """One training step without chance; gives what the network predicts, the loss, its parts, and every gradient."""
+
+    def __init__(self, facts: dict[str, Any]) -> None:
+        super().__init__()
+        self.network = load_model(seeded.state_dict(manifest(facts["backbone"]))).train()
+        for module in self.network.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+            if isinstance(module, DropPath):
+                module.rate = 0.0
+        self.weights = TASKS[facts["task"]]
+
+    def forward(self, picture: Tensor, target: Tensor) -> SimpleNamespace:
+        self.network.zero_grad()
+        with torch.enable_grad():
+            prediction = self.network(picture)
+            loss, parts = total_loss(prediction, picture, target, self.weights)
+            loss.backward()
+        gradients = to_released({n: p.grad for n, p in self.network.named_parameters() if p.grad is not None})
+        return SimpleNamespace(prediction=prediction, loss=loss.detach(), parts=parts, gradients=gradients)
 
 
-@pytest.mark.parametrize("name", ["train_swin_t_dis", "train_pvt_b0_general", "train_pvt_b0_matting"])
+def _inputs(facts: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    height, width = facts["size"]
+    return torch.from_numpy(seeded.image(height, width, 2)), torch.from_numpy(seeded.mask(height, width, 2))
+
+
+@functools.cache
+def _step_in_float64(name: str) -> tuple[Step, SimpleNamespace]:
+    facts, _ = _golden(name)
+    step = Step(facts).double()
+    return step, step(*(x.double() for x in _inputs(facts)))
+
+
+def _check_against_the_reference(name: str, loss: float, norm: float, but: dict[str, float]) -> None:
+    facts, _ = _golden(name)
+    _, found = _step_in_float64(name)
+    parts = dict(found.parts)
+    assert float(found.loss) == pytest.approx(facts["total"], rel=loss)
+    assert parts.pop("gradient") == pytest.approx(facts["gradient_loss"], rel=1e-12)
+    assert sum(parts.values()) == pytest.approx(facts["pixel_loss"], rel=loss)
+    norms = {key: float(value.norm()) for key, value in found.gradients.items()}
+    expected: dict[str, float] = facts["grad_norms"]
+    assert norms.keys() == expected.keys() > NO_GRADIENT
+    off = {key: abs(norms[key] / expected[key] - 1) for key in expected.keys() - NO_GRADIENT}
+    assert {key: value for key, value in off.items() if value > but.get(key, norm)} == {}
+    assert max(max(norms[key], expected[key]) for key in NO_GRADIENT) < 1e-12
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_one_training_step_equals_the_references(name: str) -> None:
+    _check_against_the_reference(name, loss=1e-6, norm=1e-5, but=BY_THE_WINDOW.get(name, {}))
     facts, arrays = _golden(name)
-    with gzip.open(GOLDEN / "manifests" / f"{facts['backbone']}.json.gz", "rt") as file:
-        network = _without_chance(load_model(seeded.state_dict(json.load(file))))
-    height, width = facts["size"]  # type: ignore[misc]
-    picture = torch.from_numpy(seeded.image(height, width, 2))
-    target = torch.from_numpy(seeded.mask(height, width, 2))
-    prediction = network(picture)
-    loss, parts = total_loss(prediction, picture, target, TASKS[str(facts["task"])])
-
+    step, found = _step_in_float64(name)
+    # What follows the reference keeps in float32 only. Nothing here depends on this machine: both are fixed.
+    for term, value in facts["pixel_terms_mean_over_scales"].items():
+        assert found.parts[term] / 4 == pytest.approx(value, rel=1e-5), term
     for i in range(3):
-        np.testing.assert_allclose(prediction.side_logits[i].detach(), arrays[f"side_logits.{i}"], atol=1e-3)
-        np.testing.assert_allclose(prediction.edge_logits[i].detach(), arrays[f"gradient_logits.{i}"], atol=1e-3)
-    np.testing.assert_allclose(prediction.logits.detach()[..., ::3, ::3], arrays["logits"], atol=1e-3)
-    assert float(loss.detach()) == pytest.approx(facts["total"], rel=1e-4)
-    assert parts.pop("gradient") == pytest.approx(facts["gradient_loss"], rel=1e-4)
-    assert sum(parts.values()) == pytest.approx(facts["pixel_loss"], rel=1e-4)
-    for term, value in facts["pixel_terms_mean_over_scales"].items():  # type: ignore[attr-defined]
-        assert parts[term] / 4 == pytest.approx(value, rel=1e-4)
+        np.testing.assert_allclose(found.prediction.side_logits[i].detach(), arrays[f"side_logits.{i}"], atol=1e-3)
+        np.testing.assert_allclose(found.prediction.edge_logits[i].detach(), arrays[f"gradient_logits.{i}"], atol=1e-3)
+    np.testing.assert_allclose(found.prediction.logits.detach()[..., ::3, ::3], arrays["logits"], atol=1e-3)
+    after = to_released(step.network.state_dict())
+    for key, value in facts["bn_running_mean_after"].items():
+        assert float(after[key].norm()) == pytest.approx(value, rel=1e-5), key
 
-    loss.backward()
-    norms = to_released({n: p.grad.norm() for n, p in network.named_parameters() if p.grad is not None})
-    expected: dict[str, float] = facts["grad_norms"]  # type: ignore[assignment]
-    assert norms.keys() == expected.keys()
-    compared = [key for key, value in expected.items() if value > NO_GRADIENT]
-    assert len(compared) > 0.9 * len(expected)
-    off = {key: abs(float(norms[key]) / expected[key] - 1) for key in compared}
-    # Some sums nearly cancel (biases of offsets at 4x4 positions, mostly). There the reference's own float32 figures
-    # are up to 42 % from a float64 run of the same function, and ours change with the number of threads: what can be
-    # asked is that they are few, and that the others agree.
-    assert sum(value > 1e-2 for value in off.values()) <= 0.03 * len(off)
-    assert sorted(off.values())[len(off) // 2] < 4e-3
-    assert max(off.values()) < 0.3, max(off, key=lambda key: off[key])
-    assert all(float(norms[key]) < 10 * NO_GRADIENT for key in expected.keys() - set(compared))
-    after = to_released(network.state_dict())
-    for key, value in facts["bn_running_mean_after"].items():  # type: ignore[attr-defined]
-        assert float(after[key].norm()) == pytest.approx(value, rel=1e-4), key
+
+@pytest.mark.parametrize("name", CASES)
+def test_with_the_references_window_nothing_differs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So the window is all that the reference computes in float32 here."""
+    row = torch.tensor([math.exp(-((tap - 5) ** 2) / (2 * 1.5**2)) for tap in range(11)])  # float32
+    window = torch.outer(row / row.sum(), row / row.sum())[None, None].double()
+    monkeypatch.setattr(terms, "_blur", lambda maps: F.conv2d(maps, window, padding=5))
+    _step_in_float64.cache_clear()
+    try:
+        _check_against_the_reference(name, loss=1e-10, norm=1e-9, but={})
+    finally:
+        _step_in_float64.cache_clear()
+
+
+def test_one_training_step_in_float32() -> None:
+    """Against the same step in float64, in units of how far rounding moves it: see `tests.rounding`.
+
+    A gradient jumps where a ReLU changes sign, or a deformable sample crosses a pixel. Rounding somewhere in the network
+    takes some over such a step, differently on every machine, so only of most gradients can it be asked.
+    """
+    facts, _ = _golden("train_pvt_b0_matting")
+    step, inputs = Step(facts), _inputs(facts)
+    results = lambda found: [found.loss, *found.gradients.values()]  # noqa: E731
+    (loss, _), *gradients = spread(step, inputs, results).off(results(step(*inputs)))
+    assert loss <= FACTOR
+    assert np.median([mean for _, mean in gradients]) <= FACTOR
 
 
 def _random(*shape: int, seed: int = 0) -> Tensor:

@@ -80,6 +80,11 @@ def laplacian(picture: Tensor) -> Tensor:
     return F.conv2d(grey, kernel / kernel.abs().sum())
 
 
+def at_least_float32(values: Tensor) -> Tensor:
+    """Half precision in float32, where a loss is a loss; float32 and float64 as they are."""
+    return values.float() if values.dtype.itemsize < 4 else values
+
+
 def resize(logits: Tensor, size: tuple[int, int]) -> Tensor:
     """Bilinear with aligned corners, as everywhere inside the network."""
     return F.interpolate(logits, size=size, mode="bilinear", align_corners=True)
@@ -87,7 +92,7 @@ def resize(logits: Tensor, size: tuple[int, int]) -> Tensor:
 
 def pixel_terms(logits: Tensor, target: Tensor, weights: LossWeights, share: float = 1.0) -> dict[str, Tensor]:
     """The weighted terms of one prediction, resized to the target; see `total_loss` for `share`."""
-    logits = resize(logits.float(), (target.shape[2], target.shape[3]))
+    logits = resize(at_least_float32(logits), (target.shape[2], target.shape[3]))
     probability = logits.sigmoid()
     terms: dict[str, Tensor] = {}
     for name, term in TERMS.items():
@@ -103,17 +108,17 @@ def gradient_targets(side_logits: tuple[Tensor, ...], picture: Tensor) -> tuple[
     The side logits are *not* detached: the reference lets this loss teach them too, and its gradients
     can only be matched so.
     """
-    edges = laplacian(picture.float())
+    edges = laplacian(at_least_float32(picture))
     size = (picture.shape[2], picture.shape[3])
-    return tuple(resize(logits.float(), size) * edges for logits in side_logits)
+    return tuple(resize(at_least_float32(logits), size) * edges for logits in side_logits)
 
 
 def gradient_loss(prediction: Prediction, picture: Tensor) -> Tensor:
     """Sum over the strides of the cross entropy between predicted and actual gradient (the "outward reference")."""
-    total = picture.new_zeros((), dtype=torch.float32)
+    total = at_least_float32(picture.new_zeros(()))
     targets = gradient_targets(prediction.side_logits, picture)
     for logits, target in zip(prediction.edge_logits, targets, strict=True):
-        resized = resize(logits.float(), (target.shape[2], target.shape[3]))
+        resized = resize(at_least_float32(logits), (target.shape[2], target.shape[3]))
         total = total + F.binary_cross_entropy_with_logits(resized, target.sigmoid())
     return total
 
@@ -130,7 +135,7 @@ def classification_loss(logits: Tensor, classes: Tensor) -> Tensor:
     """
     if bool((classes >= logits.shape[1]).any()):
         raise InputError(f"A picture has class {int(classes.max())}, but the network knows {logits.shape[1]} classes")
-    entropy = F.cross_entropy(logits.float(), classes, ignore_index=-1, reduction="sum")
+    entropy = F.cross_entropy(at_least_float32(logits), classes, ignore_index=-1, reduction="sum")
     return entropy / len(classes)
 
 
@@ -143,7 +148,7 @@ def total_loss(
     classes: Tensor | None = None,
     share: float = 1.0,
 ) -> tuple[Tensor, dict[str, float]]:
-    """The loss of a batch and its parts, computed in float32 even under autocast.
+    """The loss of a batch and its parts, computed in float32 even under autocast, and in float64 where all is in float64.
 
     A batch that is computed in parts (accumulated, or on several devices) gives the same loss: each part states its
     share, and the parts' losses, terms and gradients add up to those of the whole. Most terms are means over the
