@@ -139,8 +139,8 @@ def test_with_the_references_window_nothing_differs(name: str, monkeypatch: pyte
 def test_one_training_step_in_float32() -> None:
     """Against the same step in float64, in units of how far rounding moves it: see `tests.rounding`.
 
-    A gradient jumps where a ReLU changes sign, or a deformable sample crosses a pixel. Rounding somewhere in the network
-    takes some over such a step, differently on every machine, so only of most gradients can it be asked.
+    A gradient jumps where a ReLU changes sign, or a deformable sample crosses a pixel. Rounding takes
+    some over such a step, differently on every machine, so only of most gradients can it be asked.
     """
     facts, _ = _golden("train_pvt_b0_matting")
     step, inputs = Step(facts), _inputs(facts)

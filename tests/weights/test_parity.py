@@ -14,8 +14,8 @@ from tests.goldens import CASES, case, exact, logits, network, picture
 
 EXACT = 1e-10  # largest difference of any logit; the logits lie between -35 and 20
 BUT = {
-    # The reference computes the angles by which DINOv3 turns queries and keys in float32, whatever it runs in. So do we,
-    # but in another order.
+    # The angles by which DINOv3 turns queries and keys are computed in float32, whatever the network runs in; by the
+    # reference in another order than ours.
     **dict.fromkeys(("dino_s", "dino_s_plus"), 1e-5),
     # Seeded ResNet-50 features reach 1500, and deformable sampling amplifies their rounding.
     "resnet50": 1e-9,

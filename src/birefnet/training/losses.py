@@ -148,7 +148,7 @@ def total_loss(
     classes: Tensor | None = None,
     share: float = 1.0,
 ) -> tuple[Tensor, dict[str, float]]:
-    """The loss of a batch and its parts, computed in float32 even under autocast, and in float64 where all is in float64.
+    """The loss of a batch and its parts, computed in float32 even under autocast; float64 stays float64.
 
     A batch that is computed in parts (accumulated, or on several devices) gives the same loss: each part states its
     share, and the parts' losses, terms and gradients add up to those of the whole. Most terms are means over the
