@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import time
+from types import SimpleNamespace
+
+import pytest
 
 from birefnet.serving.results import Results
 
@@ -21,9 +23,13 @@ def test_the_oldest_go_when_they_are_too_large_but_the_newest_stays() -> None:
     assert results.get(large, "a") is not None and len(results) == 1
 
 
-def test_they_go_when_their_time_is_over() -> None:
-    results = Results(seconds=0.05, count=9, size=1000)
+def test_they_go_when_their_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("birefnet.serving.results.time", SimpleNamespace(monotonic=lambda: now[0]))
+    results = Results(seconds=5, count=9, size=1000)
     key = results.put(b"x", "image/png", "a").split("/")[0]
     assert results.get(key, "a") is not None
-    time.sleep(0.1)
+    now[0] += 4.9
+    assert results.get(key, "a") is not None
+    now[0] += 0.2
     assert results.get(key, "a") is None and len(results) == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 from birefnet.runtimes.web_folder import GRAPHS, Variant, WebFile, WebModel, memory_needed
 from birefnet.runtimes.web_selftest import known_answers
@@ -60,10 +59,10 @@ def _read(path: Path) -> tuple[dict[str, str], tuple[str, str], tuple[int, int]]
     """An ONNX file's metadata, the names of its input and output, and its (width, height)."""
     import onnxruntime
 
-    options: Any = onnxruntime.SessionOptions()
+    options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # it is only read
     options.log_severity_level = 3
-    session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     inputs, outputs = session.get_inputs()[0], session.get_outputs()[0]
     height, width = inputs.shape[2:]
     return session.get_modelmeta().custom_metadata_map, (inputs.name, outputs.name), (width, height)

@@ -18,6 +18,10 @@ class _Order:
         self.changed = threading.Condition()
         self._waiting: deque[object] = deque()
 
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
     def wait(self, possible: Callable[[], bool]) -> None:
         """Return when it is our turn and `possible` says so; the condition is held."""
         me = object()
@@ -35,6 +39,11 @@ class Turnstile(Generic[Device]):
     def __init__(self, devices: Sequence[Device]) -> None:
         self._order = _Order()
         self._free = deque(devices)
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a device."""
+        return len(self._order)
 
     @contextmanager
     def device(self) -> Iterator[Device]:
@@ -60,6 +69,11 @@ class Budget:
     def __init__(self, total: int) -> None:
         self._order = _Order()
         self._total = self._left = total
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for their share."""
+        return len(self._order)
 
     @contextmanager
     def take(self, amount: int) -> Iterator[None]:
