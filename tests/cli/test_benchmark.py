@@ -69,7 +69,7 @@ def test_a_plot(birefnet: Run, measured: dict[str, object], tmp_path: Path) -> N
         (["--random-weights", "swin_v9"], "No backbone named `swin_v9`"),
         (["--plot", "plot.bmp"], ".svg, .png, .pdf"),
         (["--plot", "nowhere/plot.svg"], "no folder"),
-        (["graph.onnx"], "exported file already"),
+        (["nano.onnx"], "exported file already"),
         (["--repeats", "0"], "repeats"),
     ],
 )

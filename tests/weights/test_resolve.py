@@ -124,7 +124,21 @@ def test_a_typed_path_is_no_download_error(server: Served) -> None:
         resolve("pics/other").fetch()
 
 
-@pytest.mark.parametrize("name", ["./pics/model", "pics/a/model", "pics/model.pth", "/pics", "none.onnx", "hr.pth"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "./pics/model",
+        "./pics",
+        "../x",
+        "-a/b",
+        "a/b.",
+        "pics/a/model",
+        "pics/model.pth",
+        "/pics",
+        "none.onnx",
+        "hr.pth",
+    ],
+)
 def test_a_path_that_is_not_there_is_never_asked_of_the_hub(server: Served, name: str) -> None:
     with pytest.raises(UnknownModel, match="There is no file or folder"):
         resolve(name).fetch()

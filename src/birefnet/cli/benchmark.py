@@ -222,7 +222,7 @@ def _save_weights(
     from birefnet.weights.resolve import resolve
 
     with bytes_bar(hidden=quiet) as progress:
-        file = resolve(model or "nano", weights=True).fetch(offline=offline, progress=progress)
+        file = resolve("nano" if model is None else model, weights=True).fetch(offline=offline, progress=progress)
     network = load_model(file.path)
     return save_model(network, folder / f"{file.label.replace('/', '-')}.safetensors"), file.spec(), file.label
 

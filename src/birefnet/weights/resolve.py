@@ -40,8 +40,9 @@ _BEST = ("best", "last")  # which of a run's weights are meant, in this order
 _STATE = "last.pt"  # the training state of runs of earlier versions, which holds more than weights
 _SAY_NOTHING = (*_BEST, "pred", "preds", "predictions", "masks")  # names that need their folder's before them
 _EMPTY = ("model", "weights", "pytorch_model")  # names for which their folder's stands
-_REPOSITORY = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
-_HUB = re.compile(r"hub:(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.-]+))?(?:/(?P<path>.+))?", re.ASCII)
+_WORD = r"(?![^/@]*(?:--|\.\.))\w(?:[\w.-]*\w)?"  # as the Hub has its names; `./x` and `..` are paths
+_REPOSITORY = re.compile(rf"(?P<name>{_WORD}/{_WORD})(?:@(?P<revision>[\w./-]+))?", re.ASCII)
+_HUB = re.compile(rf"hub:(?P<name>{_WORD}/{_WORD})(?:@(?P<revision>[\w.-]+))?(?:/(?P<path>.+))?", re.ASCII)
 _MANY = 6  # names in a message, at most
 
 
@@ -168,8 +169,6 @@ def resolve(model: Model, *, weights: bool = False) -> ModelRef:
     if named and text.startswith(HUB):
         return _of_hub(text, weights=weights)
     path = Path(text)
-    if weights and kind_of(path) not in (None, WEIGHTS):
-        raise _exported(text)
     if _exists(path) and not (named and _is_bare(text)):
         return _of_path(text, path, weights=weights)
     if named and _is_of_zoo(text):
@@ -253,6 +252,8 @@ def _is_of_zoo(text: str) -> bool:
 def _of_zoo(text: str, *, weights: bool) -> ModelRef:
     entry = zoo.find(text)
     packed = kind_of(text) == "onnx"
+    if packed and weights:
+        raise _exported(text)
     if packed or (isinstance(entry.onnx, BundledFile) and not weights):
         return ModelRef(name=text, label=entry.name, kind="onnx", source=zoo.onnx_of(text), entry=entry)
     return ModelRef(name=text, label=entry.name, kind=WEIGHTS, source=zoo.weights_of(text), entry=entry)
