@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from birefnet.errors import DeviceError, PictureError
+from birefnet.errors import OutOfMemory, PictureError
 from birefnet.runtimes.base import Batch, Logits, Runtime
 from birefnet.serving import pool, v1, work
 from tests.serving.live import picture
@@ -63,18 +63,26 @@ def check(client: Any, request: Callable[[Any], Any]) -> None:
 
 
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=list(REQUESTS))
-@pytest.mark.parametrize("error", [MemoryError(), DeviceError("`bright` at 64x64 did not fit into the memory of cpu.")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OutOfMemory("`bright` at 64x64 pixels on `cuda` did not fit into memory.", hint="take a smaller size"),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    ],
+    ids=["numpy", "ours", "foreign"],
+)
 def test_a_runtime_without_memory(
     make_client: Any, monkeypatch: pytest.MonkeyPatch, request_: Callable[[Any], Any], error: BaseException
 ) -> None:
-    select = pool.select
-    monkeypatch.setattr(pool, "select", lambda *a, **o: Failing(select(*a, **o), error))
+    opened = pool.open_model
+    monkeypatch.setattr(pool, "open_model", lambda *a, **o: Failing(opened(*a, **o), error))
     check(make_client(), request_)
 
 
 @pytest.mark.parametrize(
     ("home", "name"),
-    [(pool, "select"), (work, "read_picture"), (v1, "encode"), (v1, "parse"), (work, "check_picture")],
+    [(pool, "open_model"), (work, "read_picture"), (v1, "encode"), (v1, "parse"), (work, "check_picture")],
 )
 def test_any_stage_without_memory(client: Any, monkeypatch: pytest.MonkeyPatch, home: Any, name: str) -> None:
     monkeypatch.setattr(home, name, once(MemoryError(), getattr(home, name)))

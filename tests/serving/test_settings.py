@@ -61,12 +61,27 @@ def test_what_is_no_amount(text: str) -> None:
     [
         *({"queue": 0}, {"deadline": 0}, {"deadline": float("nan")}, {"api_key": "short"}, {"api_key": "\u00e4" * 9}),
         *({"models": {}}, {"devices": ()}, {"max_pixels": -1}, {"max_models": 0}, {"memory_limit": 0}),
+        *({"devices": "cpu"}, {"devices": ("cpu", 1)}, {"origins": "https://a.b"}, {"trusted_proxies": "*"}),
+        *({"origins": ("example.org",)}, {"origins": ("https://example.org/",)}, {"queue": "64"}, {"queue": 1.5}),
+        *(
+            {"max_pixels": True},
+            {"deadline": "60"},
+            {"fetch_urls": "no"},
+            {"root_path": None},
+            {"api_key": b"12345678"},
+        ),
+        *({"options": {"threads": 1}}, {"models": ["nano"]}, {"models": {"nano": 1}}, {"memory_limit": "2GB"}),
         *({"root_path": "/a/../b"}, {"root_path": "http://a/b"}, {"trusted_proxies": ("me",)}),
     ],
 )
 def test_settings_that_cannot_be_meant(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         Settings(**wrong)
+
+
+def test_a_misspelt_setting_is_refused() -> None:
+    with pytest.raises(TypeError, match="max_pixel"):
+        Settings(max_pixel=1)  # type: ignore[call-arg]
 
 
 def test_a_key_is_not_shown_with_the_settings() -> None:

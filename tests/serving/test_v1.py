@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -161,6 +162,15 @@ def test_models_are_listed_with_the_default_first(client: Any) -> None:
     assert told["models"][1]["size"] == [576, 576] and "birefnet-nano" in told["models"][1]["aliases"]
     assert told["limits"]["fetches_urls"] is False
     assert str(client.service.settings.models["bright"]) not in str(told)  # no paths of this machine
+
+
+def test_a_file_called_like_a_published_model_is_not_told_to_be_one(make_client: Any, standin: Path) -> None:
+    client = make_client(models={"general": str(standin), "small": "nano"})
+    own, small = client.get("/v1/models").json()["models"]
+    assert own["name"] == "general" and not own["size"] and not own["aliases"] and not own["license"]
+    assert small["name"] == "small" and small["size"] == [576, 576] and "nano" in small["aliases"]
+    assert client.post("/v1/remove?model=nano&output=json", content=picture()).json()["model"] == "small"
+    assert client.post("/v1/remove?model=BiRefNet", content=picture()).status_code == 422
 
 
 def test_two_at_a_time_give_the_same(make_client: Any) -> None:

@@ -145,8 +145,7 @@ def _add_errors(app: FastAPI) -> None:
         return _answer(request, error)
 
     @app.exception_handler(BiRefNetError)
-    @app.exception_handler(MemoryError)
-    async def failed(request: Request, error: BiRefNetError | MemoryError) -> Response:
+    async def failed(request: Request, error: BiRefNetError) -> Response:
         return _answer(request, refusal_of(error))
 
 

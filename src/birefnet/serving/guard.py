@@ -13,8 +13,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from birefnet.memory import ran_out
 from birefnet.serving.metrics import Metrics
-from birefnet.serving.refusal import HUNG_UP, Refusal, readable
+from birefnet.serving.refusal import HUNG_UP, Refusal, out_of_memory, readable
 
 logger = logging.getLogger(__name__)
 
@@ -47,14 +48,23 @@ class Guard:
             try:
                 passage.check_headers()
                 await self._app(scope, passage.receive, passage.send)
-            except Refusal as refusal:
-                await passage.answer(refusal.status_code, str(refusal.detail))
-            except Exception:
-                logger.exception("a request failed by a fault of ours", extra={"fields": {"id": passage.name}})
-                await passage.answer(500, f"A fault of the server, not yours; it is in its log as {passage.name}.")
+            except Exception as error:
+                await passage.answer(_told(error, passage.name))
         finally:
             self._metrics.count(passage.route, passage.status, passage.seconds)
             logger.info("request", extra={"fields": passage.line()})
+
+
+def _told(error: Exception, name: str) -> Refusal:
+    """What a request is told about an error that the app has no answer to; its log has the details."""
+    if isinstance(error, Refusal):
+        return error
+    fields = {"fields": {"id": name}}
+    if ran_out(error):
+        logger.warning("there was not enough memory for a request: %r", error, extra=fields)
+        return out_of_memory()
+    logger.error("a request failed by a fault of ours", exc_info=error, extra=fields)
+    return Refusal(500, f"A fault of the server, not yours; it is in its log as {name}.")
 
 
 class _Passage:
@@ -138,10 +148,11 @@ class _Passage:
         except TimeoutError:
             pass
 
-    async def answer(self, status: int, sentence: str) -> None:
+    async def answer(self, refusal: Refusal) -> None:
         """Answer in place of the app, unless it has begun to."""
-        if self.status == HUNG_UP and status != HUNG_UP:
-            await JSONResponse({"detail": sentence}, status)(self._scope, self._receive, self.send)
+        if self.status == HUNG_UP and refusal.status_code != HUNG_UP:
+            answer = JSONResponse({"detail": refusal.detail}, refusal.status_code, refusal.headers)
+            await answer(self._scope, self._receive, self.send)
 
     def line(self) -> dict[str, Any]:
         """What the log says of it: no address's query, no header, no content."""

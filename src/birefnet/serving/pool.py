@@ -19,6 +19,7 @@ from birefnet.runtimes.select import open_model
 from birefnet.serving.refusal import Refusal, readable
 from birefnet.serving.settings import Settings
 from birefnet.weights import zoo
+from birefnet.weights.entries import ZooEntry
 from birefnet.weights.resolve import resolve
 from birefnet.weights.transfer import Progress
 
@@ -70,6 +71,10 @@ class Models:
             return name
         sentence = f"No model `{readable(wanted)[:80]}` is offered here; there is: {', '.join(allowed)}."
         raise Refusal(422, sentence, field="model", kind="unknown_model")
+
+    def entry_of(self, name: str) -> ZooEntry | None:
+        """The row of the zoo that one of the names offered means; None for a file of the operator's own."""
+        return self._refs[name].entry
 
     @contextmanager
     def use(self, name: str, progress: Progress | None = None) -> Iterator[tuple[Runtime, ...]]:

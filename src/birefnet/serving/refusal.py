@@ -14,6 +14,7 @@ from birefnet.errors import (
     PictureError,
     UnknownModel,
 )
+from birefnet.memory import ran_out
 
 HUNG_UP = 499  # nobody reads it; it is what logs and metrics say of a client that has gone
 
@@ -41,10 +42,15 @@ class Refusal(HTTPException):
         self.kind = kind
 
 
-def refusal_of(error: BiRefNetError | MemoryError, *, field: str | None = None) -> Refusal:
+def out_of_memory() -> Refusal:
+    """What a request is told where memory is short, on whatever device."""
+    return Refusal(503, "There is not enough memory for this now; ask again.", kind="no_memory", retry_after=30)
+
+
+def refusal_of(error: BiRefNetError, *, field: str | None = None) -> Refusal:
     """What a request is told about an error of ours; weights that are damaged are the server's fault, and say so."""
-    if isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError):
-        return Refusal(503, "There is not enough memory for this now; ask again.", kind="no_memory", retry_after=30)
+    if ran_out(error):
+        return out_of_memory()
     sentence = str(error).splitlines()[0]
     if isinstance(error, _CLIENTS_FAULT):
         return Refusal(422, _with_hint(sentence, error.hint), field=field)

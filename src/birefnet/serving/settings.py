@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from birefnet.errors import ConfigError
@@ -12,6 +13,7 @@ from birefnet.weights import zoo
 from birefnet.weights.resolve import resolve
 
 MEGABYTE = 1_000_000
+_ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/\s]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,21 +70,39 @@ class Settings:
     result_bytes: int = 256 * MEGABYTE
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         if not self.models or not self.devices:
             raise ConfigError("A server needs a model and a device.")
         for device in self.devices:
             self.options.on(device)  # says so if there is no such kind
-        for name in ("queue", "max_bytes", "max_pixels", "result_count", "result_bytes"):
-            _check_positive(name, getattr(self, name))
-        for name in ("deadline", "upload_seconds", "grace", "result_seconds"):
-            _check_positive(name, getattr(self, name))
-        for name in ("memory_limit", "max_models"):
-            if getattr(self, name) is not None:
-                _check_positive(name, getattr(self, name))
         parse_prefix(self.root_path)
         Proxies(self.trusted_proxies)
+        for origin in self.origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ConfigError(f"`{origin}` is not the origin of a page; wanted for example https://example.org.")
         if self.api_key is not None and (len(self.api_key) < 8 or not self.api_key.isascii()):
             raise ConfigError("An API key is at least 8 ASCII characters; make one with: openssl rand -hex 24")
+
+    def _check_kinds(self) -> None:
+        """Refuse values of another kind than a field's, which would be noticed by a request only, or never."""
+        if not isinstance(self.models, Mapping) or not _are_texts([*self.models, *self.models.values()]):
+            raise ConfigError(f"`models` maps names to models, got {self.models!r}.")
+        if not isinstance(self.options, RuntimeOptions):
+            raise ConfigError(f"`options` are RuntimeOptions, got {self.options!r}.")
+        for name in ("devices", "origins", "trusted_proxies"):
+            if isinstance(getattr(self, name), str) or not _are_texts(getattr(self, name)):
+                raise ConfigError(f"`{name}` are several texts, got {getattr(self, name)!r}.")
+        for name in ("queue", "max_bytes", "max_pixels", "result_count", "result_bytes"):
+            _check_positive(name, getattr(self, name), int)
+        for name in ("memory_limit", "max_models"):
+            if getattr(self, name) is not None:
+                _check_positive(name, getattr(self, name), int)
+        for name in ("deadline", "upload_seconds", "grace", "result_seconds"):
+            _check_positive(name, getattr(self, name), int, float)
+        if not isinstance(self.fetch_urls, bool):
+            raise ConfigError(f"`fetch_urls` is True or False, got {self.fetch_urls!r}.")
+        if not isinstance(self.root_path, str) or not isinstance(self.api_key, str | None):
+            raise ConfigError("`root_path` and `api_key` are texts.")
 
     @property
     def default_model(self) -> str:
@@ -138,6 +158,11 @@ def parse_bytes(text: str) -> int:
     return size
 
 
-def _check_positive(name: str, value: float) -> None:
-    if not value > 0:
-        raise ConfigError(f"`{name}` must be more than 0, got {value}.")
+def _check_positive(name: str, value: object, *kinds: type[int] | type[float]) -> None:
+    if not isinstance(value, kinds) or isinstance(value, bool) or not value > 0:
+        what = "a number" if float in kinds else "a whole number"
+        raise ConfigError(f"`{name}` must be {what}, more than 0, got {value!r}.")
+
+
+def _are_texts(values: object) -> bool:
+    return isinstance(values, Sequence) and all(isinstance(value, str) for value in values)

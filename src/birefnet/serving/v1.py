@@ -30,7 +30,7 @@ from birefnet.serving.schemas import (
 from birefnet.serving.service import Service, parse
 from birefnet.serving.ticket import Ticket
 from birefnet.serving.work import TYPES, Order, encode
-from birefnet.weights import zoo
+from birefnet.weights.entries import ZooEntry
 
 FOREGROUND = "X-Has-Foreground"  # of every answer that is a picture: whether a subject was found
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -75,7 +75,10 @@ def router(service: Service) -> APIRouter:
     async def models() -> ModelList:
         settings = service.settings
         loaded = service.models.loaded
-        rows = [_row(name, name == settings.default_model, name in loaded) for name in settings.models]
+        rows = [
+            _row(name, service.models.entry_of(name), default=name == settings.default_model, loaded=name in loaded)
+            for name in settings.models
+        ]
         limits = Limits(
             bytes=settings.max_bytes,
             pixels=settings.max_pixels,
@@ -141,11 +144,10 @@ def data_uri(data: bytes, content_type: str) -> str:
     return f"data:{content_type};base64,{base64.b64encode(data).decode()}"
 
 
-def _row(name: str, default: bool, loaded: bool) -> ModelRow:
-    """What is known of a model."""
-    if name not in zoo.ZOO:
+def _row(name: str, entry: ZooEntry | None, *, default: bool, loaded: bool) -> ModelRow:
+    """What is known of a model; of a file of the operator's own, little, whatever it is called."""
+    if entry is None:
         return ModelRow(name=name, default=default, loaded=loaded, size=None, task="", aliases=[], license="")
-    entry = zoo.ZOO[name]
     return ModelRow(
         name=name,
         default=default,
