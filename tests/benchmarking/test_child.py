@@ -21,7 +21,7 @@ pytest.importorskip("torch")
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
-    """The yardstick's, for a network of a few thousand weights."""
+    """The reference's, for a network of a few thousand weights."""
     from birefnet.network import BiRefNet, BiRefNetConfig
     from birefnet.weights.checkpoint import save_model
     from tests.seeded import fill
@@ -46,7 +46,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     )
 
 
-def test_rows_are_measured_and_compared_with_the_yardstick(job: Job) -> None:
+def test_rows_are_measured_and_compared_with_the_reference(job: Job) -> None:
     first = child.measure(job)
     assert first["mean_difference"] == first["largest_difference"] == 0
     assert first["load_seconds"] > 0 and first["first_seconds"] > 0

@@ -9,7 +9,7 @@ import pytest
 
 from birefnet.benchmarking import run as module
 from birefnet.benchmarking.picture import rendered
-from birefnet.benchmarking.plan import Wish
+from birefnet.benchmarking.plan import Request
 from birefnet.benchmarking.run import run
 from birefnet.pixels.prepare import InputSpec
 
@@ -23,8 +23,8 @@ def _dying(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def measured(device: str, folder: Path, timeout: float = 50) -> module.Benchmark:
-    wish = Wish(runtimes=["torch"], precisions=["fp32", "int8"], sizes=[(64, 96)], device=device, timeout=timeout)
-    return run(wish, folder / "w.safetensors", SPEC, rendered(80), folder, model="one")
+    request = Request(runtimes=["torch"], precisions=["fp32", "int8"], sizes=[(64, 96)], device=device, timeout=timeout)
+    return run(request, folder / "w.safetensors", SPEC, rendered(80), folder, model="one")
 
 
 @pytest.mark.usefixtures("_dying")
@@ -43,20 +43,20 @@ def test_what_dies_is_a_row_that_says_so(device: str, sentence: str, tmp_path: P
 @pytest.mark.usefixtures("_dying")
 def test_what_takes_too_long_is_stopped(tmp_path: Path) -> None:
     found = measured("sleep", tmp_path, timeout=0.3)
-    assert found.rows[0].reason == "stopped after 0.3 s (--timeout)"
+    assert found.rows[0].reason == "stopped after 0.3 s (`timeout=0.3`)"
 
 
 @pytest.mark.usefixtures("_dying")
 def test_times_are_told_in_matrix_products(tmp_path: Path) -> None:
     told, done = [], []
-    wish = Wish(runtimes=["torch"], precisions=["fp32"], sizes=[(64, 96)])
+    request = Request(runtimes=["torch"], precisions=["fp32"], sizes=[(64, 96)])
     found = run(
-        wish, tmp_path / "w.safetensors", SPEC, rendered(80), tmp_path,
+        request, tmp_path / "w.safetensors", SPEC, rendered(80), tmp_path,
         model="one", report=told.append, done=lambda: done.append(1),
     )  # fmt: skip
     assert found.product_seconds == 0.5
     assert [(row.runtime, row.products) for row in found.rows] == [("eager", 2.0), ("torch", 2.0)]
-    assert "yardstick was not measured" in found.rows[1].reason  # the stand-in writes no alpha
+    assert "reference was not measured" in found.rows[1].reason  # the stand-in writes no alpha
     assert told == ["a matrix product", "eager fp32 64x96", "torch fp32 64x96"] and len(done) == 2
     assert np.load(tmp_path / "64x96.npy").shape == (1, 3, 96, 64)
     assert {"cpu", "packages", "system"} <= set(found.to_dict()["machine"])

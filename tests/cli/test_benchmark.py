@@ -21,12 +21,12 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """Stands in for the hour of measuring; holds what it was asked for."""
     told: dict[str, object] = {}
 
-    def run(wish: object, weights: Path, spec: object, *_: object, **words: object) -> Benchmark:
-        told.update(words, wish=wish, weights=weights.name, bytes=weights.stat().st_size, spec=spec)
+    def run(request: object, weights: Path, spec: object, *_: object, **words: object) -> Benchmark:
+        told.update(words, request=request, weights=weights.name, bytes=weights.stat().st_size, spec=spec)
         row = Row(runtime="torch", precision="fp32", width=64, height=64, median_seconds=0.5, products=5.0)
         bad = Row(runtime="onnx", precision="fp32", width=64, height=64, status="failed", reason="crashed")
         machine = {"cpu": {"model": "a processor", "cores": 2, "features": []}, "packages": {}}
-        rows = (row, bad) if "onnx" in wish.runtimes else (row,)  # type: ignore[attr-defined]
+        rows = (row, bad) if "onnx" in request.runtimes else (row,)  # type: ignore[attr-defined]
         return Benchmark(model=str(words["model"]), machine=machine, product_seconds=0.1, rows=rows)
 
     monkeypatch.setattr(module, "run", run)
@@ -37,7 +37,7 @@ def test_the_model_in_the_box_as_text(birefnet: Run, measured: dict[str, object]
     code, out, err = birefnet("benchmark", "--runtimes", "torch")
     assert (code, err) == (0, "")
     assert out.startswith("nano on a processor") and "median s" in out and "0.500" in out
-    assert measured["weights"] == "nano.safetensors" and measured["wish"].sizes == [(576, 576)]  # type: ignore[attr-defined]
+    assert measured["weights"] == "nano.safetensors" and measured["request"].sizes == [(576, 576)]  # type: ignore[attr-defined]
     assert int(str(measured["bytes"])) > 1e6
 
 
@@ -45,7 +45,7 @@ def test_markdown_json_and_failures(birefnet: Run, measured: dict[str, object], 
     words = ("benchmark", "--random-weights", "mobilenet_v2", "--sizes", "64,96x128", "--runtimes", "torch,onnx")
     code, out, _ = birefnet(*words, "--markdown", "--keep", tmp_path / "kept")
     assert code == 1 and "| onnx | fp32 | 64x64 | failed |" in out and (tmp_path / "kept").is_dir()
-    assert measured["wish"].sizes == [(64, 64), (96, 128)]  # type: ignore[attr-defined]
+    assert measured["request"].sizes == [(64, 64), (96, 128)]  # type: ignore[attr-defined]
     code, out, _ = birefnet(*words, "--json")
     assert code == 1 and json.loads(out)["model"] == "mobilenet_v2 (random weights)"
     assert [row["status"] for row in json.loads(out)["rows"]] == ["done", "failed"]
@@ -60,7 +60,7 @@ def test_a_plot(birefnet: Run, measured: dict[str, object], tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--runtimes", "onx"], "did you mean `onnx`"),
+        (["--runtimes", "onx"], "hint: did you mean `onnx`?"),
         (["--precisions", "fp8"], "No precision is named `fp8`"),
         (["--sizes", "100"], "multiples of 32"),
         (["--sizes", "native"], "no size to measure at"),

@@ -5,7 +5,6 @@ Each row has a process of its own, so that its peak memory is its own, and what 
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import statistics
@@ -14,21 +13,30 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self
 
-from birefnet.benchmarking.job import Job, write_json
-from birefnet.benchmarking.table import WAYS, YARDSTICK, stored
+from birefnet.benchmarking.job import Job
+from birefnet.benchmarking.table import BACKENDS, REFERENCE, stored
 from birefnet.errors import BiRefNetError, ConfigError, DeviceError, MissingExtra
+from birefnet.files import write_json
 
 PRODUCT_SIDE = 2048
 _PRODUCT_RUNS = 10
 _CANNOT_BE = (ConfigError, DeviceError, MissingExtra)  # said before any work; anything else is a failure
 
 
+class _Square(Protocol):
+    """A square matrix of whichever library."""
+
+    def __matmul__(self, other: Self, /) -> object: ...
+
+
 def measure(job: Job) -> dict[str, Any]:
-    """Make the runtime, run it, and compare its alpha with the yardstick's (the yardstick writes its own)."""
+    """Make the runtime, run it, and compare its alpha with the reference's (the reference row writes its own)."""
     start = time.perf_counter()
-    runtime = named(WAYS[job.runtime].make)(job)
+    from birefnet.benchmarking.makers import MAKERS  # what it imports is part of loading
+
+    runtime = MAKERS[job.runtime](job)
     load = time.perf_counter() - start
     import numpy as np
 
@@ -49,7 +57,7 @@ def measure(job: Job) -> dict[str, Any]:
     alpha = 0.5 + 0.5 * np.tanh(0.5 * logits[0, 0].astype(np.float64))
     if not np.isfinite(alpha).all():
         return {**found, "status": "failed", "reason": "gave values that are not finite"}
-    if (job.runtime, job.precision) == (YARDSTICK, "fp32"):
+    if (job.runtime, job.precision) == (REFERENCE, "fp32"):
         np.save(job.reference, alpha)
     if Path(job.reference).exists():
         distance = np.abs(alpha - np.load(job.reference))
@@ -60,18 +68,19 @@ def measure(job: Job) -> dict[str, Any]:
 def export(job: Job) -> dict[str, Any]:
     """Write the file that the runtime of a job loads."""
     from birefnet.export.options import ExportOptions
+    from birefnet.export.writers import WRITERS
     from birefnet.weights.checkpoint import load_model
 
-    way = WAYS[job.runtime]
+    backend = BACKENDS[job.runtime]
     options = ExportOptions(
         size=(job.width, job.height),
         precision=stored(job.precision),  # type: ignore[arg-type]  # it says itself what it knows
-        deform=way.deform,  # type: ignore[arg-type]
+        deform=backend.deform,  # type: ignore[arg-type]
         pictures=Path(job.calibration) if job.calibration else None,
     )
     start = time.perf_counter()
     path = Path(job.file)
-    named(way.export)(load_model(job.weights), path, job.spec, options, source=Path(job.weights).stem)
+    WRITERS[backend.format]()(load_model(job.weights), path, job.spec, options, source=Path(job.weights).stem)
     sizes = [part.stat().st_size for part in (path.rglob("*") if path.is_dir() else [path]) if part.is_file()]
     return {"export_seconds": time.perf_counter() - start, "file_bytes": sum(sizes)}
 
@@ -83,7 +92,7 @@ def product(job: Job) -> dict[str, Any]:
     except ImportError:
         import numpy as np
 
-        square: Any = np.ones((PRODUCT_SIDE, PRODUCT_SIDE), np.float32)
+        square: _Square = np.ones((PRODUCT_SIDE, PRODUCT_SIDE), np.float32)
     else:
         if job.threads is not None:
             torch.set_num_threads(job.threads)
@@ -97,13 +106,6 @@ def product(job: Job) -> dict[str, Any]:
 
 
 STEPS: dict[str, Callable[[Job], dict[str, Any]]] = {"measure": measure, "export": export, "product": product}
-
-
-def named(home: str) -> Callable[..., Any]:
-    """The function that "module:function" names; its libraries are imported only now."""
-    module, _, name = home.partition(":")
-    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    return function
 
 
 def peak_mib() -> float | None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 from birefnet.pixels.prepare import InputSpec
@@ -18,13 +16,13 @@ class Job:
     """One row to be measured.
 
     Attributes:
-        runtime: a name of `birefnet.benchmarking.table.WAYS`.
+        runtime: a name of `birefnet.benchmarking.table.BACKENDS`.
         precision: one of those it knows.
         width, height: of the input, in pixels.
         weights: the checkpoint.
         facts: mean, std and upsample of the input, as in `InputSpec`.
         batch: a `.npy` file, (1, 3, height, width) float32 normalised.
-        reference: the `.npy` file of the yardstick's alpha.
+        reference: the `.npy` file of the reference's alpha.
         file: what the runtime loads: the exported file or folder; "" where it runs the weights themselves.
         calibration: a folder of pictures for int8; "" for none.
         device: as for `Remover`.
@@ -69,7 +67,7 @@ class Row:
         products: `median_seconds` in 2048^3 fp32 matrix products of the same run.
         peak_mib: the most memory that the process ever held, in MiB, libraries included.
         gpu_mib: the most that PyTorch held on the GPU.
-        mean_difference, largest_difference: of the alpha, in [0, 1], from the yardstick's.
+        mean_difference, largest_difference: of the alpha, in [0, 1], from the reference's.
         export_seconds, file_bytes: of the file that was made for it.
     """
 
@@ -116,8 +114,8 @@ class Benchmark:
         }  # fmt: skip
 
 
-def row_of(job: Job, **found: Any) -> Row:
-    """A row for a job."""
+def row_of(job: Job, found: Mapping[str, Any]) -> Row:
+    """A row for a job, with further fields of `Row`."""
     return Row(runtime=job.runtime, precision=job.precision, width=job.width, height=job.height, **found)
 
 
@@ -128,10 +126,3 @@ def in_products(rows: tuple[Row, ...], seconds: float | None) -> tuple[Row, ...]
     return tuple(
         row if row.median_seconds is None else replace(row, products=row.median_seconds / seconds) for row in rows
     )
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Whole or not at all: a process that dies meanwhile leaves nothing that could be read."""
-    beside = path.with_suffix(".part")
-    beside.write_text(json.dumps(value))
-    beside.replace(path)

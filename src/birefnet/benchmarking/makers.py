@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -14,11 +15,14 @@ if TYPE_CHECKING:
     from birefnet.runtimes.base import Mode
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
-COMPUTED = {"fp32": "float32", "bf16": "bfloat16"}  # by OpenVINO; files of other precisions as it prefers
+COMPUTED: dict[str, Literal["float32", "bfloat16"]] = {
+    "fp32": "float32",
+    "bf16": "bfloat16",
+}  # by OpenVINO; files of other precisions as it prefers
 
 
 class Eager:
-    """A network as it is written, on one device: the yardstick."""
+    """A network as it is written, on one device: the reference."""
 
     dynamic = True
 
@@ -34,8 +38,8 @@ class Eager:
         self.device = choose_device(job.device)
         self.spec: InputSpec = job.spec
         self._torch = torch
-        self._dtype = getattr(torch, DTYPES[job.precision])
-        self._network: Any = load_model(job.weights).to(device=self.device, dtype=self._dtype).eval()
+        self._dtype: torch.dtype = getattr(torch, DTYPES[job.precision])
+        self._network = load_model(job.weights).to(device=self.device, dtype=self._dtype).eval()
 
     def __call__(self, batch: Batch) -> Logits:
         """See `Runtime`."""
@@ -80,8 +84,7 @@ def onnx(job: Job) -> Runtime:
 def openvino(job: Job) -> Runtime:
     from birefnet.runtimes.openvino import OpenVinoRuntime
 
-    computed: Any = COMPUTED.get(job.precision, "auto")
-    return OpenVinoRuntime(job.file, device=job.device, threads=job.threads, dtype=computed)
+    return OpenVinoRuntime(job.file, device=job.device, threads=job.threads, dtype=COMPUTED.get(job.precision, "auto"))
 
 
 def package(job: Job) -> Runtime:
@@ -94,3 +97,17 @@ def tensorrt(job: Job) -> Runtime:
     from birefnet.runtimes.tensorrt import TensorRtRuntime
 
     return TensorRtRuntime(job.file, device=job.device)
+
+
+# One row for each name of `birefnet.benchmarking.table.BACKENDS`.
+MAKERS: dict[str, Callable[[Job], Runtime]] = {
+    "eager": eager,
+    "torch": torch,
+    "compiled": compiled,
+    "graphs": graphs,
+    "onnx": onnx,
+    "onnx-decomposed": onnx,
+    "openvino": openvino,
+    "package": package,
+    "tensorrt": tensorrt,
+}

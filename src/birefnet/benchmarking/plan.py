@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from birefnet.benchmarking.table import WAYS, YARDSTICK, missing
-from birefnet.errors import ConfigError
+from birefnet.benchmarking.table import BACKENDS, REFERENCE, missing
+from birefnet.errors import ConfigError, did_you_mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class Request:
     """What is to be measured.
 
     Attributes:
-        runtimes: names of `WAYS`; none for the usual ones.
+        runtimes: names of `BACKENDS`; none for the usual ones.
         precisions: none for each runtime's own.
         sizes: (width, height) in pixels, multiples of 32.
         repeats: runs after the first.
@@ -39,8 +38,8 @@ class Wish:
     timeout: float = 900.0
 
     def __post_init__(self) -> None:
-        precisions = sorted({name for way in WAYS.values() for name in way.known})
-        _check("runtime", self.runtimes, list(WAYS))
+        precisions = sorted({name for backend in BACKENDS.values() for name in backend.known})
+        _check("runtime", self.runtimes, list(BACKENDS))
         _check("precision", self.precisions, precisions)
         if not self.sizes:
             raise ConfigError("There is no size to measure at; name one, such as 1024.")
@@ -59,31 +58,31 @@ class Planned:
     reason: str = ""
 
 
-def plan(wish: Wish) -> list[Planned]:
-    """All rows, the yardstick first at every size."""
+def plan(request: Request) -> list[Planned]:
+    """All rows, the reference first at every size."""
     rows = []
-    runtimes = list(wish.runtimes) or [name for name, way in WAYS.items() if way.usual]
-    for width, height in wish.sizes:
-        rows.append(Planned(YARDSTICK, "fp32", width, height, missing(WAYS[YARDSTICK])))
+    runtimes = list(request.runtimes) or [name for name, backend in BACKENDS.items() if backend.usual]
+    for width, height in request.sizes:
+        rows.append(Planned(REFERENCE, "fp32", width, height, missing(BACKENDS[REFERENCE])))
         for runtime in dict.fromkeys(runtimes):
-            for precision in dict.fromkeys(wish.precisions or WAYS[runtime].default):
-                if (runtime, precision) != (YARDSTICK, "fp32"):
-                    rows.append(Planned(runtime, precision, width, height, _reason(runtime, precision, wish)))
+            for precision in dict.fromkeys(request.precisions or BACKENDS[runtime].default):
+                if (runtime, precision) != (REFERENCE, "fp32"):
+                    rows.append(Planned(runtime, precision, width, height, _reason(runtime, precision, request)))
     return rows
 
 
-def _reason(runtime: str, precision: str, wish: Wish) -> str:
-    way = WAYS[runtime]
-    if precision not in way.known:
-        return f"no {precision} there: {', '.join(way.known)}"
-    if precision == "int8" and wish.calibration is None:
-        return "needs pictures to calibrate with: --calibration FOLDER"
-    return missing(way)
+def _reason(runtime: str, precision: str, request: Request) -> str:
+    backend = BACKENDS[runtime]
+    if precision not in backend.known:
+        return f"no {precision} there: {', '.join(backend.known)}"
+    if precision == "int8" and request.calibration is None:
+        return "needs pictures to calibrate with: `calibration=FOLDER`"
+    return missing(backend)
 
 
 def _check(kind: str, names: Sequence[str], known: Sequence[str]) -> None:
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" (did you mean `{near[0]}`?)" if near else ""
-            raise ConfigError(f"No {kind} is named `{name}`{hint}; known: {', '.join(known)}.")
+            raise ConfigError(
+                f"No {kind} is named `{name}`; known: {', '.join(known)}.", hint=did_you_mean(name, known)
+            )

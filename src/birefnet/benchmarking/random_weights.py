@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,9 @@ def random_network(backbone: str) -> BiRefNet:
     """
     from birefnet.errors import require
 
-    torch: Any = require("torch", "torch")
+    require("torch", "torch")
+    import torch
+
     from birefnet.network import BiRefNet, BiRefNetConfig
 
     network = BiRefNet(BiRefNetConfig(backbone=backbone)).eval()

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from birefnet.benchmarking.job import Benchmark, Job, Row, in_products, row_of, write_json
-from birefnet.benchmarking.plan import Planned, Wish, plan
-from birefnet.benchmarking.table import WAYS, YARDSTICK, stored
+from birefnet.benchmarking.job import Benchmark, Job, Row, in_products, row_of
+from birefnet.benchmarking.plan import Planned, Request, plan
+from birefnet.benchmarking.table import BACKENDS, REFERENCE, stored
+from birefnet.files import write_json
 from birefnet.pixels.prepare import InputSpec, prepare
 from birefnet.runtimes import machine
 
@@ -25,7 +26,7 @@ _CHILD = "birefnet.benchmarking.child"
 
 
 def run(
-    wish: Wish,
+    request: Request,
     weights: Path,
     spec: InputSpec,
     picture: NDArray[np.uint8],
@@ -39,7 +40,7 @@ def run(
     """Measure everything that was asked for.
 
     Args:
-        wish: what is asked for.
+        request: what is asked for.
         weights: a checkpoint.
         spec: how its pictures are normalised; the size does not matter.
         picture: (H, W, 3) uint8; every row sees it, squashed to its size.
@@ -50,15 +51,15 @@ def run(
         done: called after each row that was tried.
     """
     facts = {"mean": spec.mean, "std": spec.std, "upsample": spec.upsample}
-    steps = _Steps(folder, wish.timeout)
-    first = _job(Planned(YARDSTICK, "fp32", spec.width, spec.height), wish, weights, facts, folder, folder)
+    steps = _Steps(folder, request.timeout)
+    first = _job(Planned(REFERENCE, "fp32", spec.width, spec.height), request, weights, facts, folder, folder)
     report("a matrix product")
     products = [steps("product", first)]
     rows = []
-    for planned in plan(wish):
-        job = _job(planned, wish, weights, facts, folder, keep or folder)
+    for planned in plan(request):
+        job = _job(planned, request, weights, facts, folder, keep or folder)
         if planned.reason:
-            rows.append(row_of(job, status="left out", reason=planned.reason))
+            rows.append(row_of(job, {"status": "left out", "reason": planned.reason}))
             continue
         if not Path(job.batch).exists():
             batch, _ = prepare(picture, job.spec)
@@ -71,9 +72,11 @@ def run(
     return Benchmark(model=model, machine=here, product_seconds=seconds, rows=in_products(tuple(rows), seconds))
 
 
-def _job(planned: Planned, wish: Wish, weights: Path, facts: Mapping[str, Any], folder: Path, exports: Path) -> Job:
-    way, side = WAYS[planned.runtime], f"{planned.width}x{planned.height}"
-    name = f"{weights.stem}-{planned.runtime}-{stored(planned.precision)}-{side}{way.suffix}"
+def _job(
+    planned: Planned, request: Request, weights: Path, facts: Mapping[str, Any], folder: Path, exports: Path
+) -> Job:
+    backend, side = BACKENDS[planned.runtime], f"{planned.width}x{planned.height}"
+    name = f"{weights.stem}-{planned.runtime}-{stored(planned.precision)}-{side}{backend.suffix}"
     return Job(
         runtime=planned.runtime,
         precision=planned.precision,
@@ -83,11 +86,11 @@ def _job(planned: Planned, wish: Wish, weights: Path, facts: Mapping[str, Any], 
         facts=facts,
         batch=str(folder / f"{side}.npy"),
         reference=str(folder / f"{side}-alpha.npy"),
-        file=str(exports / name) if way.export else "",
-        calibration=str(wish.calibration or ""),
-        device=wish.device,
-        threads=wish.threads,
-        repeats=wish.repeats,
+        file=str(exports / name) if backend.format else "",
+        calibration=str(request.calibration or ""),
+        device=request.device,
+        threads=request.threads,
+        repeats=request.repeats,
     )
 
 
@@ -101,11 +104,11 @@ def _row(job: Job, steps: _Steps, report: Callable[[str], None]) -> Row:
             steps.made[job.file] = steps("export", job)
         made = steps.made[job.file]
         if "status" in made:
-            return row_of(job, **{**made, "reason": f"export: {made['reason']}"})
+            return row_of(job, {**made, "reason": f"export: {made['reason']}"})
     report(words)
-    found = row_of(job, **{**made, **steps("measure", job)})
+    found = row_of(job, {**made, **steps("measure", job)})
     if found.status == "done" and found.largest_difference is None:
-        return replace(found, reason="nothing to compare with: the yardstick was not measured")
+        return replace(found, reason="nothing to compare with: the reference was not measured")
     return found
 
 
@@ -135,7 +138,7 @@ class _Steps:
             finally:
                 _stop(process)
         if code is None:
-            return {"status": "failed", "reason": f"stopped after {self._timeout:g} s (--timeout)"}
+            return {"status": "failed", "reason": f"stopped after {self._timeout:g} s (`timeout={self._timeout:g}`)"}
         if paths[1].exists():
             found: dict[str, Any] = json.loads(paths[1].read_text())
             return found

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import NamedTuple
 
-YARDSTICK = "eager"  # in fp32: what every other row's alpha is compared with
+from birefnet.weights.formats import FORMATS, RUNTIMES
+
+REFERENCE = "eager"  # in fp32: what every other row's alpha is compared with
 
 
-class Way(NamedTuple):
-    """One row: a way to run a network.
+class Backend(NamedTuple):
+    """One row: a way to run a network. Who makes it stands in `birefnet.benchmarking.makers`, a row for each name.
 
     Attributes:
         help: what it is, in a few words.
-        needs: (module, extra) of the libraries without which it cannot be.
+        runtime: what runs it, a name of `birefnet.weights.formats.RUNTIMES`.
         precisions: those it knows; in upper case those that are measured unless others are asked for.
-        make: "module:function" that makes the runtime of a `Job`.
-        export: "module:function" that writes the file it runs; "" if it runs the weights themselves.
-        suffix: of that file, or of that folder.
+        format: of the file that is exported for it, a name of `FORMATS`; "" if it runs the weights themselves.
         deform: the form of deformable convolutions in that file.
         usual: whether it is measured unless runtimes are named.
     """
 
     help: str
-    needs: tuple[tuple[str, str], ...]
+    runtime: str
     precisions: tuple[str, ...]
-    make: str
-    export: str = ""
-    suffix: str = ""
+    format: str = ""
     deform: str = "native"
     usual: bool = False
 
@@ -37,78 +34,38 @@ class Way(NamedTuple):
         return tuple(name.lower() for name in self.precisions)
 
     @property
+    def suffix(self) -> str:
+        """Of its file; for OpenVINO's two files, of a folder."""
+        row = FORMATS.get(self.format)
+        if row is None:
+            return ""
+        return f"-{self.format}" if row.second or not row.suffixes else row.suffixes[0]
+
+    @property
     def default(self) -> tuple[str, ...]:
         """The precisions that are measured unless others are asked for."""
         return tuple(name.lower() for name in self.precisions if name.isupper())
 
 
-_TORCH = (("torch", "torch"),)
-_ONNX = (("torch", "torch"), ("onnx", "export"), ("onnxscript", "export"), ("onnxruntime", "export"))
-_MAKERS = "birefnet.benchmarking.makers"
-
-WAYS = {
-    YARDSTICK: Way("the network as written, PyTorch", _TORCH, ("FP32", "bf16", "fp16"), f"{_MAKERS}:eager"),
-    "torch": Way(
-        "the same function with fewer operations, PyTorch",
-        _TORCH,
-        ("FP32", "BF16", "fp16"),
-        f"{_MAKERS}:torch",
-        usual=True,
+BACKENDS = {
+    REFERENCE: Backend("the network as written, PyTorch", "torch", ("FP32", "bf16", "fp16")),
+    "torch": Backend("the same function with fewer operations, PyTorch", "torch", ("FP32", "BF16", "fp16"), usual=True),
+    "compiled": Backend("the same through torch.compile", "torch", ("FP32", "BF16", "fp16")),
+    "graphs": Backend("the same as CUDA graphs", "torch", ("fp32", "bf16", "FP16")),
+    "onnx": Backend("ONNX Runtime", "onnx", ("FP32", "FP16", "int8wo", "int8"), "onnx", usual=True),
+    "onnx-decomposed": Backend(
+        "ONNX Runtime, common operators only", "onnx", ("FP32", "fp16", "int8wo", "int8"), "onnx", "decomposed"
     ),
-    "compiled": Way("the same through torch.compile", _TORCH, ("FP32", "BF16", "fp16"), f"{_MAKERS}:compiled"),
-    "graphs": Way("the same as CUDA graphs", _TORCH, ("fp32", "bf16", "FP16"), f"{_MAKERS}:graphs"),
-    "onnx": Way(
-        "ONNX Runtime",
-        _ONNX,
-        ("FP32", "FP16", "int8wo", "int8"),
-        f"{_MAKERS}:onnx",
-        "birefnet.export.onnx:export_onnx",
-        ".onnx",
-        usual=True,
-    ),
-    "onnx-decomposed": Way(
-        "ONNX Runtime, common operators only",
-        _ONNX,
-        ("FP32", "fp16", "int8wo", "int8"),
-        f"{_MAKERS}:onnx",
-        "birefnet.export.onnx:export_onnx",
-        ".onnx",
-        "decomposed",
-    ),
-    "openvino": Way(
-        "OpenVINO",
-        (*_ONNX[:3], ("openvino", "openvino")),
-        ("FP32", "BF16", "FP16", "int8wo", "int8"),
-        f"{_MAKERS}:openvino",
-        "birefnet.export.openvino:export_openvino",
-        "-openvino",
-        usual=True,
-    ),
-    "package": Way(
-        "torch.export package, compiled by AOTInductor",
-        _TORCH,
-        ("FP32", "fp16"),
-        f"{_MAKERS}:package",
-        "birefnet.export.aoti:export_package",
-        ".pt2",
-    ),
-    "tensorrt": Way(
-        "TensorRT",
-        (*_ONNX[:3], ("tensorrt", "export")),
-        ("FP32", "FP16"),
-        f"{_MAKERS}:tensorrt",
-        "birefnet.export.tensorrt:export_tensorrt",
-        ".engine",
-    ),
+    "openvino": Backend("OpenVINO", "openvino", ("FP32", "BF16", "FP16", "int8wo", "int8"), "openvino", usual=True),
+    "package": Backend("a package compiled by AOTInductor, PyTorch", "package", ("FP32", "fp16"), "package"),
+    "tensorrt": Backend("TensorRT", "tensorrt", ("FP32", "FP16"), "tensorrt"),
 }
 
 
-def missing(way: Way) -> str:
-    """Why a way cannot be gone here, for want of a library; "" if nothing is missing."""
-    for module, extra in way.needs:
-        if find_spec(module) is None:
-            return f"needs `{module}`: pip install 'birefnet[{extra}]'"
-    return ""
+def missing(backend: Backend) -> str:
+    """Which library a backend lacks here, and how to get it; "" if nothing is missing."""
+    writing = FORMATS[backend.format].needs if backend.format else ()
+    return next((library.missing for library in (*writing, RUNTIMES[backend.runtime]) if library.missing), "")
 
 
 def stored(precision: str) -> str:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from birefnet.cli.messages import DONE, FAILED, bytes_bar, say
+from birefnet.cli.messages import DONE, FAILED, as_options, bytes_bar, say
 from birefnet.cli.options import Calibration, Device, Json, Offline, Quiet, parse_size
 from birefnet.errors import ConfigError, require
 
 if TYPE_CHECKING:
     from birefnet.benchmarking.job import Benchmark
-    from birefnet.benchmarking.plan import Wish
+    from birefnet.benchmarking.plan import Request
     from birefnet.pixels.prepare import InputSpec
 
 PLOTS = (".svg", ".png", ".pdf")
@@ -114,9 +114,9 @@ def benchmark(
         raise ConfigError("--random-weights stands for a model; leave out one of the two.")
     _check_plot(plot)
     require("torch", "torch")
-    wish = _wish(runtimes, precisions, sizes, repeats, device, threads, calibration, timeout)
+    request = _request(runtimes, precisions, sizes, repeats, device, threads, calibration, timeout)
     with tempfile.TemporaryDirectory(prefix="birefnet-benchmark-") as name:
-        found = _measure(model, random_weights, sizes, wish, picture, Path(name), keep, offline=offline, quiet=quiet)
+        found = _measure(model, random_weights, sizes, request, picture, Path(name), keep, offline=offline, quiet=quiet)
     if report:
         typer.echo(json.dumps(found.to_dict(), indent=2))
     else:
@@ -130,7 +130,7 @@ def benchmark(
     raise typer.Exit(FAILED if any(row.status == "failed" for row in found.rows) else DONE)
 
 
-def _wish(
+def _request(
     runtimes: str | None,
     precisions: str | None,
     sizes: str | None,
@@ -139,9 +139,9 @@ def _wish(
     threads: int | None,
     calibration: Path | None,
     timeout: float,
-) -> Wish:
+) -> Request:
     """What is asked for, checked before any work; without sizes, a placeholder for the model's own."""
-    from birefnet.benchmarking.plan import Wish
+    from birefnet.benchmarking.plan import Request
     from birefnet.runtimes.select import check_size
 
     if calibration is not None:
@@ -154,7 +154,7 @@ def _wish(
         if size is None:
             raise ConfigError(f"`{text}` is no size to measure at; wanted a side (1024) or WIDTHxHEIGHT.")
         wanted.append(size)
-    return Wish(
+    return Request(
         runtimes=_split(runtimes),
         precisions=_split(precisions),
         sizes=wanted,
@@ -170,7 +170,7 @@ def _measure(
     model: str | None,
     backbone: str | None,
     sizes: str | None,
-    wish: Wish,
+    request: Request,
     picture: Path | None,
     folder: Path,
     keep: Path | None,
@@ -189,13 +189,13 @@ def _measure(
     rgb = rendered() if picture is None else read_picture(picture).rgb
     weights, spec, label = _save_weights(model, backbone, folder, offline=offline, quiet=quiet)
     if sizes is None:
-        wish = replace(wish, sizes=[(spec.width, spec.height)])
+        request = replace(request, sizes=[(spec.width, spec.height)])
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
     from tqdm import tqdm
 
     hidden = quiet or not sys.stderr.isatty()
-    with tqdm(total=len([row for row in plan(wish) if not row.reason]), unit="row", disable=hidden) as bar:
+    with tqdm(total=len([row for row in plan(request) if not row.reason]), unit="row", disable=hidden) as bar:
 
         def tell(words: str) -> None:
             bar.set_description(words)
@@ -203,7 +203,7 @@ def _measure(
         def done() -> None:
             bar.update()
 
-        return run(wish, weights, spec, rgb, folder, model=label, keep=keep, report=tell, done=done)
+        return run(request, weights, spec, rgb, folder, model=label, keep=keep, report=tell, done=done)
 
 
 def _save_weights(
@@ -243,7 +243,7 @@ def _print(found: Benchmark, *, as_markdown: bool) -> None:
     from birefnet.benchmarking import report
 
     if as_markdown:
-        typer.echo(report.markdown(found))
+        typer.echo(as_options(report.markdown(found)))
         return
     from rich import box
     from rich.console import Console
@@ -256,11 +256,11 @@ def _print(found: Benchmark, *, as_markdown: bool) -> None:
         table.add_column(head, justify="left" if column < report.WORDS else "right")
     for row in found.rows:
         line = report.cells(row, gpu=report.uses_gpu(found))
-        table.add_row(*line, *([row.status] if row.status != "done" else []))
+        table.add_row(*map(as_options, line), *([row.status] if row.status != "done" else []))
     typer.echo(report.title(found))
     console.print(table)
     for remark in report.remarks(found):
-        typer.echo(remark)
+        typer.echo(as_options(remark))
     typer.echo(report.note(found))
 
 

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from birefnet.weights.formats import RUNTIMES
+
 if TYPE_CHECKING:
     from birefnet.runtimes.select import Size
 
 Model = Annotated[
     str,
     typer.Option(
-        "--model", "-m", metavar="MODEL", help="A name (see `birefnet models`), an .onnx file or a checkpoint."
+        "--model", "-m", metavar="MODEL", help="A name (see `birefnet models`), a file, a run's folder or a repository."
     ),
 ]
 SizeText = Annotated[
@@ -27,9 +29,7 @@ SizeText = Annotated[
 Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")]
 Runtime = Annotated[
     str,
-    typer.Option(
-        "--runtime", metavar="RUNTIME", help="auto, or what runs the model: torch, onnx, openvino, tensorrt or package."
-    ),
+    typer.Option("--runtime", metavar="RUNTIME", help=f"auto, or what runs the model: {', '.join(RUNTIMES)}."),
 ]
 Dtype = Annotated[
     str,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from birefnet.runtimes import machine
+from birefnet.weights.formats import FORMATS, RUNTIMES, WEIGHTS
 
 
 def explain() -> dict[str, Any]:
@@ -81,7 +82,8 @@ def _dtype(torch: dict[str, Any]) -> str | None:
 
 def _packed_files(packages: dict[str, str | None]) -> str:
     """Which exported files can run here."""
-    needs = {".onnx": "onnxruntime", ".xml": "openvino", ".engine": "tensorrt", ".pt2": "torch"}
+    exported = [row for name, row in FORMATS.items() if name != WEIGHTS and row.runtimes]
+    needs = {row.suffixes[0]: RUNTIMES[row.runtimes[0]].module for row in exported}
     found = {name: version for name, version in packages.items() if version}
     found.setdefault("onnxruntime", found.get("onnxruntime-gpu", ""))
     texts = [f"{suffix} in {name} {found[name]}" for suffix, name in needs.items() if found.get(name)]

@@ -13,30 +13,8 @@ from typing import NamedTuple
 from birefnet.errors import ConfigError, did_you_mean
 
 
-class Format(NamedTuple):
-    """One row of the table.
-
-    Attributes:
-        help: what it is for, in a few words.
-        suffixes: of its files, in lower case; none for a folder.
-        runtimes: names of `RUNTIMES` that run it, the preferred one first; none where only other programs do.
-        precisions: of the files that `birefnet export` writes, the usual one first; none where it writes none.
-        mark: the file that a folder of this format has; "" for none.
-        second: suffix of a file that belongs beside the first; a name without suffix is then a folder for both.
-        old: other names that were used for it, still understood.
-    """
-
-    help: str
-    suffixes: tuple[str, ...] = ()
-    runtimes: tuple[str, ...] = ()
-    precisions: tuple[str, ...] = ()
-    mark: str = ""
-    second: str = ""
-    old: tuple[str, ...] = ()
-
-
 class Library(NamedTuple):
-    """What a runtime needs."""
+    """What a runtime, or writing a format, needs."""
 
     module: str
     install: str  # what follows `pip install`
@@ -47,7 +25,36 @@ class Library(NamedTuple):
         return "" if _is_there(self.module) else f"needs `{self.module}`: pip install {self.install}"
 
 
+class Format(NamedTuple):
+    """One row of the table.
+
+    Attributes:
+        help: what it is for, in a few words.
+        suffixes: of its files, in lower case; none for a folder.
+        runtimes: names of `RUNTIMES` that run it, the preferred one first; none where only other programs do.
+        precisions: of the files that `birefnet export` writes, the usual one first; none where it writes none.
+        needs: what writing it needs.
+        mark: the file that a folder of this format has; "" for none.
+        second: suffix of a file that belongs beside the first; a name without suffix is then a folder for both.
+        old: other names that were used for it, still understood.
+    """
+
+    help: str
+    suffixes: tuple[str, ...] = ()
+    runtimes: tuple[str, ...] = ()
+    precisions: tuple[str, ...] = ()
+    needs: tuple[Library, ...] = ()
+    mark: str = ""
+    second: str = ""
+    old: tuple[str, ...] = ()
+
+
 WEIGHTS = "weights"
+
+_TORCH = Library("torch", "'birefnet[torch]'")
+_ONNX = (_TORCH, Library("onnx", "'birefnet[export]'"), Library("onnxscript", "'birefnet[export]'"))
+_OPENVINO = Library("openvino", "'birefnet[openvino]'")
+_TENSORRT = Library("tensorrt", "tensorrt")  # no extra brings it: it must fit the driver
 
 FORMATS = {
     WEIGHTS: Format("tensors, which PyTorch runs", (".safetensors", ".pth", ".pt", ".bin"), ("torch",)),
@@ -56,36 +63,45 @@ FORMATS = {
         (".onnx",),
         ("onnx", "openvino", "tensorrt"),
         ("fp32", "fp16", "int8", "int8wo"),
+        _ONNX,
     ),
     "openvino": Format(
         "OpenVINO, for Intel processors",
         (".xml",),
         ("openvino",),
         ("fp32", "fp16", "int8", "int8wo"),
+        (*_ONNX, _OPENVINO),
         mark="model.xml",
         second=".bin",
     ),
-    "tensorrt": Format("TensorRT, for one kind of NVIDIA GPU", (".engine",), ("tensorrt",), ("fp32", "fp16")),
+    "tensorrt": Format(
+        "TensorRT, for one kind of NVIDIA GPU", (".engine",), ("tensorrt",), ("fp32", "fp16"), (*_ONNX, _TENSORRT)
+    ),
     "package": Format(
         "a compiled package that PyTorch runs without our code",
         (".pt2",),
         ("package",),
         ("fp32", "fp16"),
+        (_TORCH,),
         old=("torch", "aoti", "pt2"),
     ),
     "web": Format(
-        "a folder for browsers: our page, or transformers.js", (), (), ("fp32", "fp16", "int8wo"), mark="birefnet.json"
+        "a folder for browsers: our page, or transformers.js",
+        precisions=("fp32", "fp16", "int8wo"),
+        needs=_ONNX,
+        mark="birefnet.json",
     ),
-    "gguf": Format("vision.cpp", (".gguf",), (), ("fp32", "fp16")),
+    "gguf": Format("vision.cpp", (".gguf",), (), ("fp32", "fp16"), (_TORCH, Library("gguf", "'birefnet[gguf]'"))),
 }
 
 RUNTIMES = {
-    "torch": Library("torch", "'birefnet[torch]'"),
+    "torch": _TORCH,
     "onnx": Library("onnxruntime", "onnxruntime"),
-    "openvino": Library("openvino", "'birefnet[openvino]'"),
-    "tensorrt": Library("tensorrt", "tensorrt"),  # no extra brings it: it must fit the driver
-    "package": Library("torch", "'birefnet[torch]'"),
+    "openvino": _OPENVINO,
+    "tensorrt": _TENSORRT,
+    "package": _TORCH,
 }
+"""What runs models -> the library it needs."""
 
 WEIGHTS_SUFFIXES = FORMATS[WEIGHTS].suffixes
 SUFFIXES = tuple(suffix for row in FORMATS.values() for suffix in row.suffixes)
