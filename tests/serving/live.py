@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -61,7 +62,11 @@ def in_thread(service: Service) -> Iterator[str]:
 
 @contextmanager
 def in_process(
-    *options: str, log: Path, page: bool = False, ignore_hang_up: bool = False
+    *options: str,
+    log: Path,
+    page: bool = False,
+    ignore_hang_up: bool = False,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """`birefnet serve` in a process of its own, with or without the page, or under `nohup`; it, and its port."""
     port = free_port()
@@ -69,7 +74,7 @@ def in_process(
     command += [] if page else ["--no-page"]
     command = ["nohup", *command] if ignore_hang_up else command
     with log.open("wb") as stream:
-        process = subprocess.Popen(command, stderr=stream, stdout=stream)
+        process = subprocess.Popen(command, stderr=stream, stdout=stream, env={**os.environ, **(environment or {})})
     try:
         wait_until(lambda: listens(port), seconds=60)
         yield process, port

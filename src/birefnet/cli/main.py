@@ -17,6 +17,7 @@ import typer
 
 from birefnet import __version__
 from birefnet.cli.messages import DONE, FAILED, INTERRUPTED, WRONG_USE, debugging, say_error
+from birefnet.cli.signals import ended_by_signals
 from birefnet.errors import BiRefNetError, ConfigError, DeviceError, InputError, UnknownModel
 
 
@@ -188,4 +189,6 @@ def _talk_on_stderr() -> Iterator[None]:
 
 def main() -> None:
     """The console script."""
-    sys.exit(run(sys.argv[1:]))
+    with ended_by_signals():
+        code = run(sys.argv[1:])
+    sys.exit(code)
