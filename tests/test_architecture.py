@@ -28,7 +28,7 @@ ARROWS = {
     "runtimes": {*GROUND, "pixels", "network", "weights"},
     "data": {*GROUND, "pixels"},
     "evaluation": {*GROUND, "pixels", "network", "weights", "data", "runtimes"},
-    "training": {*GROUND, "pixels", "network", "weights", "data", "evaluation"},
+    "training": {*GROUND, "pixels", "network", "weights", "data", "evaluation", "runtimes", "remover"},
     "export": {*GROUND, "pixels", "network", "weights", "data", "runtimes"},
     "benchmarking": {*GROUND, "pixels", "network", "weights", "runtimes", "export"},
     "remover": {*GROUND, "pixels", "runtimes", "weights"},

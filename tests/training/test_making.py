@@ -10,12 +10,14 @@ from torch import nn
 from birefnet.data.dataset import open_stream
 from birefnet.errors import ConfigError
 from birefnet.network.backbones.layers import DropPath
+from birefnet.pixels.prepare import InputSpec
 from birefnet.training.config import Recipe
 from birefnet.training.making import check_batches, check_classes, learn, make_network, make_optimiser, set_rates
 from birefnet.training.plan import Plan
 from birefnet.training.reading import parse_recipe
 from birefnet.training.settings import Phase, TrainingConfig
 
+SPEC = InputSpec(width=64, height=64)
 CPU = torch.device("cpu")
 
 
@@ -26,7 +28,7 @@ def recipe(recipe_values: dict[str, Any]) -> Recipe:
 
 def _network(recipe: Recipe) -> nn.Module:
     stream = open_stream(recipe.data, recipe.seed)
-    return make_network(recipe, stream, CPU, start=False, contiguous=False)
+    return make_network(recipe, stream, CPU, SPEC, start=False, contiguous=False)
 
 
 def test_the_seed_decides_the_weights_and_nothing_else_is_disturbed(recipe: Recipe) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from birefnet.errors import WeightsError
+from birefnet.errors import OutOfMemory, WeightsError
 from birefnet.network import Prediction
+from birefnet.pixels.prepare import InputSpec
 from birefnet.training.distributed import Team
 from birefnet.training.losses import LossWeights
 from birefnet.training.plan import Step
@@ -18,6 +20,7 @@ from birefnet.training.samples import Batch
 from birefnet.training.step import Meter, Stepper, to_network
 
 STEP = Step(number=0, phase=0, epoch=0, size=(32, 32), first=0, batch=4, lr=0.5)
+SPEC = InputSpec(width=32, height=32)
 WEIGHTS = LossWeights(bce=30, iou=0.5, ssim=10, mae=100)
 
 
@@ -48,7 +51,7 @@ def _batch() -> Batch:
 def _stepper(team: Team, network: nn.Module, micro: int | None = None, clip: float = 0.0) -> Stepper:
     groups = [{"params": list(network.parameters()), "lr": 0.1, "height": 0.1}]
     model, optimiser = team.prepare(network, torch.optim.SGD(groups))
-    return Stepper(team, model, optimiser, seed=3, micro=micro, clip=clip)
+    return Stepper(team, model, optimiser, seed=3, micro=micro, clip=clip, spec=SPEC)
 
 
 @pytest.mark.parametrize("micro", [1, 2, 3])
@@ -69,7 +72,7 @@ def test_what_is_dropped_goes_with_the_part_not_with_the_process(team: Team) -> 
     sums: dict[str, float] = {}
     for rank in range(2):
         member = SimpleNamespace(rank=rank, count=1, device=team.device, accelerator=team.accelerator)
-        half = Stepper(member, alone.model, alone.optimiser, seed=3, micro=None, clip=0)  # type: ignore[arg-type]
+        half = Stepper(member, alone.model, alone.optimiser, seed=3, micro=None, clip=0, spec=SPEC)  # type: ignore[arg-type]
         slice_ = Batch(*(tensor[2 * rank : 2 * rank + 2] for tensor in _batch()))
         for name, value in half.accumulate(STEP, slice_, WEIGHTS).items():
             sums[name] = sums.get(name, 0.0) + value
@@ -115,10 +118,25 @@ def test_fp16_may_skip_steps_but_not_for_ever(team: Team, monkeypatch: pytest.Mo
 
 def test_pictures_are_normalised() -> None:
     picture = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 32, 32)
-    found = to_network(picture, torch.device("cpu"))
+    found = to_network(picture, torch.device("cpu"), SPEC)
     assert found.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(found[0, :, 0, 0], torch.tensor([-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225]))
     torch.testing.assert_close(found[1, :, 0, 0], torch.tensor([0.515 / 0.229, 0.544 / 0.224, 0.594 / 0.225]))
+    halves = to_network(picture, torch.device("cpu"), replace(SPEC, mean=(0.5, 0.5, 0.5), std=(0.5, 0.25, 1.0)))
+    torch.testing.assert_close(halves[:, :, 0, 0], torch.tensor([[-1.0, -2.0, -0.5], [1.0, 2.0, 0.5]]))
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_a_step_that_does_not_fit_is_one_sentence(team: Team, error: Exception) -> None:
+    class Large(Small):
+        def forward(self, picture: Tensor) -> Prediction:
+            raise error
+
+    with pytest.raises(OutOfMemory, match=r"^A step of 2 at once of 32x32 pixels on `cpu` did not fit") as caught:
+        _stepper(team, Large(), micro=2).take(STEP, _batch(), WEIGHTS)
+    assert caught.value.hint is not None and "training.micro_batch" in caught.value.hint
 
 
 def test_the_meter_counts_steps_only(monkeypatch: pytest.MonkeyPatch) -> None:

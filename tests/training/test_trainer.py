@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -19,12 +20,17 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from birefnet.errors import ConfigError, WeightsError
-from birefnet.training.config import CheckpointConfig, Recipe
+from birefnet.network import BiRefNet
+from birefnet.pixels.prepare import InputSpec
+from birefnet.remover import Remover
+from birefnet.training.config import CheckpointConfig, Recipe, StartConfig
 from birefnet.training.reading import load_recipe, parse_recipe
 from birefnet.training.settings import Interval, Phase
 from birefnet.training.state import averaged_weights, read_state, whole_weights
 from birefnet.training.trainer import Report, Trainer
-from birefnet.weights.checkpoint import load_model
+from birefnet.weights.checkpoint import load_model, save_model
+from birefnet.weights.facts import from_spec
+from birefnet.weights.resolve import resolve
 
 
 @pytest.fixture
@@ -116,6 +122,39 @@ def test_training_lowers_the_loss_and_leaves_a_folder_to_use(recipe: Recipe, tmp
     assert trainer.best == pytest.approx(min(maes.values()), rel=1e-6)
     _check_weights(run / "last.safetensors", trainer)
     assert (run / "best.safetensors").exists()
+
+
+@pytest.mark.parametrize("size", [64, None])
+def test_a_fine_tuned_model_keeps_its_starts_input(recipe: Recipe, tmp_path: Path, size: int | None) -> None:
+    """Mean, deviation, way of enlarging, and the size unless another is validated at; also in a run that goes on."""
+    start = InputSpec(width=96, height=64, mean=(0.3, 0.4, 0.5), std=(0.2, 0.25, 0.5), upsample="guided")
+    assert recipe.network is not None and recipe.validation is not None
+    weights = save_model(BiRefNet(recipe.network), tmp_path / "start.safetensors", from_spec(start))
+    tuned = _training(
+        replace(
+            recipe,
+            network=None,
+            start=StartConfig(weights=str(weights)),
+            validation=replace(recipe.validation, size=size),
+        ),
+        validate_every=Interval(1),
+    )
+    expected = start if size is None else replace(start, width=size, height=size)
+    trainer = Trainer(tuned, tmp_path / "run", "cpu")
+    assert trainer.spec == trainer.stepper.spec == expected
+    trainer.run(until=1)
+    weights.unlink()  # a run that goes on has its own
+    judged = Trainer(replace(tuned, network=recipe.network), tmp_path / "run", "cpu")
+    assert judged.spec == expected
+    found = judged.run(until=2).judgement
+    assert found is not None
+    for name in ("last", "best"):
+        assert resolve(tmp_path / "run" / f"{name}.safetensors").fetch().spec() == expected
+    # What `birefnet remove` makes of the run's weights is what was judged.
+    remover = Remover(tmp_path / "run" / "last.safetensors", dtype="float32")
+    for row in found.shown:
+        mask = remover(tmp_path / f"{row.name.replace('/', '/im/')}.png").mask
+        assert np.abs(mask.astype(int) - row.prediction).max() <= 1  # other sums in another form
 
 
 def _check_weights(path: Path, trainer: Trainer) -> None:
@@ -334,14 +373,14 @@ def test_a_signal_during_a_validation_leaves_it(
 ) -> None:
     trainer = Trainer(recipe, tmp_path, "cpu")
     judged: list[int] = []
-    predict = trainer.validation._predict  # type: ignore[union-attr]
+    cut = Remover.cut
 
     def interrupted(*arguments: Any) -> Any:
         judged.append(trainer.step)
         os.kill(os.getpid(), signal.SIGINT)
-        return predict(*arguments)
+        return cut(*arguments)
 
-    monkeypatch.setattr(trainer.validation, "_predict", interrupted)
+    monkeypatch.setattr(Remover, "cut", interrupted)
     outcome = trainer.run()
     assert (outcome.step, outcome.signal, outcome.judgement) == (3, signal.SIGINT, None)
     assert judged == [3]

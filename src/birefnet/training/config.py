@@ -75,7 +75,8 @@ class ValidationConfig:
         root: folder that holds the sets.
         task: folder between `root` and the sets, as in `data.task`; None for none.
         sets: folders below it, each with `im` and `gt`; "." is the folder itself.
-        size: side of the network's input, or (width, height).
+        size: side of the network's input, or (width, height); None for that of the model the run starts from, else
+            that of the last phase. The weights that are saved name it as theirs.
         metrics: names of `birefnet.evaluation`'s metrics.
         limit: pictures of each set that are looked at, evenly spread; None for all.
         sheet: pictures on a sheet of predictions.
@@ -84,7 +85,7 @@ class ValidationConfig:
     root: str
     task: str | None = None
     sets: tuple[str, ...] = (".",)
-    size: Size = 512
+    size: Size | None = None
     metrics: tuple[str, ...] = ("IoU", "MAE", "S")
     limit: int | None = None
     sheet: int = 8
@@ -92,8 +93,9 @@ class ValidationConfig:
     def __post_init__(self) -> None:
         if not self.sets or not self.metrics:
             raise ConfigError("`validation.sets` and `validation.metrics` must each name at least one")
-        for side in (self.size,) if isinstance(self.size, int) else self.size:
-            check_side(side, "validation.size")
+        if self.size is not None:
+            for side in (self.size,) if isinstance(self.size, int) else self.size:
+                check_side(side, "validation.size")
         check(self.limit is None or self.limit >= 1, "validation.limit", self.limit)
         check(self.sheet >= 0, "validation.sheet", self.sheet, "0 or more")
 

@@ -13,6 +13,7 @@ from birefnet.data.stream import Stream
 from birefnet.errors import ConfigError
 from birefnet.network import BiRefNet
 from birefnet.network.backbones.layers import DropPath
+from birefnet.pixels.prepare import InputSpec
 from birefnet.training.config import Recipe
 from birefnet.training.freezing import BACKBONE, describe_rates, freeze_backbone, freeze_norms, keep_frozen
 from birefnet.training.lora import add_lora, merged
@@ -28,13 +29,16 @@ log = logging.getLogger(__name__)
 _MEASURED, _AT_ONCE, _SIDE = 192, 16, 224  # samples on which a start may measure statistics; their side
 
 
-def make_network(recipe: Recipe, stream: Stream, device: torch.device, *, start: bool, contiguous: bool) -> BiRefNet:
+def make_network(
+    recipe: Recipe, stream: Stream, device: torch.device, spec: InputSpec, *, start: bool, contiguous: bool
+) -> BiRefNet:
     """The recipe's network on `device`: started, frozen and adapted as it says, in training mode.
 
     Args:
         recipe: with its `network` filled in.
         stream: samples of the run, for a start that measures statistics.
         device: where it computes.
+        spec: the network's input.
         start: whether to load the weights to start from; a run that goes on has its own.
         contiguous: keep weights as they are instead of channels last, for those who cut them into pieces (FSDP).
     """
@@ -43,7 +47,7 @@ def make_network(recipe: Recipe, stream: Stream, device: torch.device, *, start:
         torch.manual_seed(recipe.seed)
         network = BiRefNet(recipe.network).to(device)
         if start and recipe.start is not None:
-            start_network(network, recipe.start, recipe, _pictures(stream, device))
+            start_network(network, recipe.start, recipe, _pictures(stream, device, spec))
         freeze_backbone(network, recipe.training.freeze)
         if recipe.training.lora is not None:
             network = add_lora(network, recipe.training.lora).to(device)
@@ -148,10 +152,10 @@ def check_classes(recipe: Recipe, stream: Stream) -> None:
         )
 
 
-def _pictures(stream: Stream, device: torch.device) -> Callable[[], Iterator[Tensor]]:
+def _pictures(stream: Stream, device: torch.device, spec: InputSpec) -> Callable[[], Iterator[Tensor]]:
     def make() -> Iterator[Tensor]:
         for first in range(0, _MEASURED, _AT_ONCE):
             samples = [stream.sample(first + index, _SIDE).picture for index in range(_AT_ONCE)]
-            yield to_network(torch.stack([torch.from_numpy(one).permute(2, 0, 1) for one in samples]), device)
+            yield to_network(torch.stack([torch.from_numpy(one).permute(2, 0, 1) for one in samples]), device, spec)
 
     return make

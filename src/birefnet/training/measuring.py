@@ -150,7 +150,7 @@ class _Measuring:
             self._accumulate(trainer.stepper, size, count)
             gradients = [p.grad for p in trainer.network.parameters() if p.grad is not None]
         # The bare network: a compiled one would not let its operations be watched.
-        bare = Stepper(trainer.team, trainer.network, trainer.optimiser, seed=0, micro=None, clip=0)
+        bare = Stepper(trainer.team, trainer.network, trainer.optimiser, seed=0, micro=None, clip=0, spec=trainer.spec)
         with LiveBytes([*trainer.network.parameters(), *trainer.network.buffers(), *gradients]) as live:
             self._accumulate(bare, size, count)
         return int(live.peak)
@@ -172,6 +172,7 @@ class _Measuring:
             seed=0,
             micro=None,
             clip=self.trainer.config.clip,
+            spec=self.trainer.spec,
         )
         return self._timed(lambda: self._accumulate(stepper, size, count))
 

@@ -6,8 +6,9 @@ What the files may be, and where they are published, is in docs/starting.md.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +16,14 @@ from torch import Tensor, nn
 from birefnet.errors import ConfigError, WeightsError
 from birefnet.network import BiRefNet
 from birefnet.network.config import BiRefNetConfig, TwoScale
+from birefnet.pixels.prepare import MULTIPLE, InputSpec
 from birefnet.training.config import Recipe, StartConfig
 from birefnet.weights.backbones import LoadReport, fill_backbone, find_backbone_file
 from birefnet.weights.checkpoint import load_model, read_config
+from birefnet.weights.facts import read_facts, to_spec
 from birefnet.weights.fit import is_finite
 from birefnet.weights.reading import read_weights
+from birefnet.weights.resolve import resolve
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +42,33 @@ def network_config(recipe: Recipe) -> BiRefNetConfig:
     if recipe.start is None or recipe.start.weights is None:
         raise ConfigError("`network` is missing; give it, or `start.weights` to take it from a whole checkpoint")
     return read_config(recipe.start.weights)
+
+
+def input_spec(recipe: Recipe, kept: Mapping[str, str] | None = None) -> InputSpec:
+    """The input of a run's network: mean, deviation and way of enlarging are those of the weights it starts from.
+
+    Its size is the recipe's `validation.size`, else that of those weights, else that of the run's last phase.
+
+    Args:
+        recipe: all about the run.
+        kept: what the state of a run that goes on says of it (`from_spec`); the start is not read again then.
+
+    Raises:
+        UnknownModel, WeightsError, DownloadError: if the weights cannot be read; see `load_model`.
+    """
+    size = recipe.validation.size if recipe.validation is not None else None
+    if kept is not None:
+        path = Path("state")
+        spec = to_spec(read_facts(kept, path), path)
+    elif recipe.start is not None and recipe.start.weights is not None:
+        spec = resolve(recipe.start.weights, weights=True).fetch().spec()
+    else:
+        size = size or recipe.training.phases[-1].shape
+        spec = InputSpec(width=MULTIPLE, height=MULTIPLE)
+    if size is None:
+        return spec
+    width, height = (size, size) if isinstance(size, int) else size
+    return replace(spec, width=width, height=height)
 
 
 def start_network(

@@ -9,19 +9,24 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from birefnet.errors import WeightsError
-from birefnet.pixels.prepare import IMAGENET_MEAN, IMAGENET_STD
+from birefnet.memory import fitting
+from birefnet.pixels.prepare import InputSpec
 from birefnet.training.distributed import Team
 from birefnet.training.losses import LossWeights, total_loss
 from birefnet.training.plan import Step, cut, dropout_seed
 from birefnet.training.samples import Batch
 
+_SMALLER = (
+    "lower `training.micro_batch`, set `training.activation_checkpointing` to all, or choose smaller sizes in "
+    "`training.phases`"
+)
 _SKIPPED = 30  # successive steps that fp16 may skip; its scale is down to nothing by then
 
 
@@ -34,12 +39,21 @@ class Stepper:
         seed: the recipe's.
         micro: most samples that a process computes at once; None for no limit.
         clip: largest norm of the gradient; 0 for none.
+        spec: the network's input, of which the mean and deviation count here.
     """
 
     def __init__(
-        self, team: Team, model: nn.Module, optimiser: Any, *, seed: int, micro: int | None, clip: float
+        self,
+        team: Team,
+        model: nn.Module,
+        optimiser: Any,
+        *,
+        seed: int,
+        micro: int | None,
+        clip: float,
+        spec: InputSpec,
     ) -> None:
-        self.team, self.model, self.optimiser = team, model, optimiser
+        self.team, self.model, self.optimiser, self.spec = team, model, optimiser, spec
         self.seed, self.micro, self.clip = seed, micro, clip
         self._skipped = 0
 
@@ -52,7 +66,12 @@ class Stepper:
         Raises:
             WeightsError: if the gradient is not finite; the weights are as they were. In fp16 such steps are
                 skipped, as its scaling needs them, but not for ever.
+            OutOfMemory: if it does not fit.
         """
+        with self._fitting(step, batch):
+            return self._take(step, batch, weights)
+
+    def _take(self, step: Step, batch: Batch, weights: LossWeights) -> dict[str, float]:
         for group in self.optimiser.param_groups:
             group["lr"] = group["height"] * step.lr
         self.optimiser.zero_grad()
@@ -71,7 +90,21 @@ class Stepper:
         return {"loss": sum(terms.values()), "norm": norm, **terms}
 
     def accumulate(self, step: Step, batch: Batch, weights: LossWeights) -> dict[str, float]:
-        """Add the gradients of this process's slice, part by part; returns its contribution to each term."""
+        """Add the gradients of this process's slice, part by part; returns its contribution to each term.
+
+        Raises:
+            OutOfMemory: if a part does not fit.
+        """
+        with self._fitting(step, batch):
+            return self._accumulate(step, batch, weights)
+
+    def _fitting(self, step: Step, batch: Batch) -> AbstractContextManager[None]:
+        width, height = step.size
+        count = min(len(batch.picture), self.micro or len(batch.picture))
+        what = f"A step of {count} at once of {width}x{height} pixels on `{self.team.device}`"
+        return fitting(what, hint=_SMALLER)
+
+    def _accumulate(self, step: Step, batch: Batch, weights: LossWeights) -> dict[str, float]:
         terms: dict[str, float] = {}
         parts = cut(len(batch.picture), self.micro)
         first = 0
@@ -88,7 +121,10 @@ class Stepper:
         return terms
 
     def _backward(self, part: Batch, weights: LossWeights, share: float) -> dict[str, float]:
-        picture, mask = to_network(part.picture, self.team.device), part.mask.to(self.team.device).float() / 255
+        picture, mask = (
+            to_network(part.picture, self.team.device, self.spec),
+            part.mask.to(self.team.device).float() / 255,
+        )
         with self.team.accelerator.autocast():  # Accelerate's own wrapper leaves it out for FSDP
             prediction = self.model(picture)
         classes = part.label.to(self.team.device)
@@ -106,10 +142,10 @@ class Stepper:
             )
 
 
-def to_network(picture: Tensor, device: torch.device) -> Tensor:
-    """(B, 3, H, W) uint8 to the network's normalised float32 input, channels last."""
-    mean = torch.tensor(IMAGENET_MEAN, device=device).view(3, 1, 1)
-    std = torch.tensor(IMAGENET_STD, device=device).view(3, 1, 1)
+def to_network(picture: Tensor, device: torch.device, spec: InputSpec) -> Tensor:
+    """(B, 3, H, W) uint8 to float32 input, channels last, normalised by the mean and deviation of `spec`."""
+    mean = torch.tensor(spec.mean, device=device).view(3, 1, 1)
+    std = torch.tensor(spec.std, device=device).view(3, 1, 1)
     normalised = (picture.to(device, non_blocking=True).float() / 255 - mean) / std
     return normalised.contiguous(memory_format=torch.channels_last)
 

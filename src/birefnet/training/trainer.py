@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -13,7 +12,7 @@ from typing import Any
 import torch
 
 from birefnet.data.dataset import open_stream
-from birefnet.errors import ConfigError, DeviceError
+from birefnet.errors import BiRefNetError, ConfigError, DeviceError
 from birefnet.network import BiRefNet
 from birefnet.training.average import Average
 from birefnet.training.config import Recipe
@@ -24,12 +23,13 @@ from birefnet.training.run_folder import RunFolder
 from birefnet.training.samples import Batch, Keys, batches
 from birefnet.training.schedule import weights_at
 from birefnet.training.settings import Interval
-from birefnet.training.start import network_config
+from birefnet.training.start import input_spec, network_config
 from birefnet.training.state import averaged_weights, give_state, take_state, write_state
 from birefnet.training.step import Meter, Stepper
 from birefnet.training.stopping import Stopper
 from birefnet.training.validation import Judgement, Validation
 from birefnet.weights.checkpoint import save_model
+from birefnet.weights.facts import from_spec
 
 log = logging.getLogger(__name__)
 
@@ -102,19 +102,30 @@ class Trainer:
         self.recipe = recipe = replace(recipe, network=network_config(recipe))
         self.config, self.folder = recipe.training, RunFolder(folder)
         self.team = team = Team(recipe, device)
-        self.validation = Validation(recipe.validation, recipe.checkpoints.best) if recipe.validation else None
+        state = self.folder.read(recipe)
+        self.spec = input_spec(recipe, state.get("input") if state is not None else None)
+        self.validation = (
+            Validation(recipe.validation, recipe.checkpoints.best, self.spec) if recipe.validation else None
+        )
         self.stream = open_stream(recipe.data, recipe.seed, team.local_count)
         check_classes(recipe, self.stream)
         self.plan = Plan(self.config, seed=recipe.seed, epoch_length=self.stream.epoch_length)
-        state = self.folder.read(recipe)
-        self.network = make_network(recipe, self.stream, team.device, start=state is None, contiguous=team.sharded)
+        self.network = make_network(
+            recipe, self.stream, team.device, self.spec, start=state is None, contiguous=team.sharded
+        )
         check_batches(self.network, self.config, self.plan, team.count)
         if self.config.batch_norm == "synchronised":
             synchronise_norms(self.network, team)
         self.model, self.optimiser = team.prepare(self.network, make_optimiser(self.network, self.config))
         self.average = Average(self.model, self.config.ema)
         self.stepper = Stepper(
-            team, self.model, self.optimiser, seed=recipe.seed, micro=self.config.micro_batch, clip=self.config.clip
+            team,
+            self.model,
+            self.optimiser,
+            seed=recipe.seed,
+            micro=self.config.micro_batch,
+            clip=self.config.clip,
+            spec=self.spec,
         )
         self.step = 0
         self.best: float | None = None
@@ -134,7 +145,7 @@ class Trainer:
         Raises:
             WeightsError: if the gradient is not finite, or the state cannot be written.
             DataError: if a sample cannot be made.
-            DeviceError: if another process of the team was lost.
+            DeviceError: if another process of the team was lost, or it does not fit into memory (`OutOfMemory`).
         """
         end = self.plan.steps if until is None else min(until, self.plan.steps)
         if self.team.main:
@@ -144,7 +155,7 @@ class Trainer:
             with Stopper() as stopper, self._own_chance():
                 judgement = self._loop(end, stopper, progress or (lambda _report: None))
         except RuntimeError as error:
-            if self.team.lost_others(error):
+            if not isinstance(error, BiRefNetError) and self.team.lost_others(error):
                 raise DeviceError(
                     f"Process {self.team.rank} lost the others; the first error of any of them says why"
                 ) from error
@@ -245,6 +256,7 @@ class Trainer:
             "recipe": self.recipe.to_dict(),
             "step": self.step,
             "best": self.best,
+            "input": from_spec(self.spec),
             "scaler": scaler.state_dict() if scaler is not None else {},
             **take_state(self.model, self.optimiser.optimizer, self.average),
         }
@@ -257,9 +269,7 @@ class Trainer:
 
     def _save_weights(self, network: BiRefNet, path: Path) -> None:
         if self.team.main:
-            size = self.recipe.validation.size if self.recipe.validation else self.plan.at(self.plan.steps - 1).size
-            sides = [size, size] if isinstance(size, int) else list(size)
-            save_model(network, path, {"size": json.dumps(sides)})  # what `birefnet remove` will show it
+            save_model(network, path, from_spec(self.spec))  # what `birefnet remove` will show it
 
     def _restore(self, state: dict[str, Any]) -> None:
         give_state(state, self.model, self.optimiser.optimizer, self.average)
