@@ -95,6 +95,13 @@ def did_you_mean(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str
     return None if found is None else f"did you mean `{found}`?"
 
 
+def shortened(names: Iterable[object], most: int = 10, *, mark: str = "`") -> str:
+    """The first of a list, each between two `mark`s, and how many more there are: "`a`, `b` and 3 more"."""
+    listed = list(names)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(f"{mark}{name}{mark}" for name in listed[:most]) + more
+
+
 def require(module: str, extra: str) -> ModuleType:
     """Import `module`, or say which extra brings it.
 

@@ -87,7 +87,7 @@ def test_files_of_an_output_folder(here: Path, birefnet: Run) -> None:
     assert f"| one | {facts['mean']['S']:.3f} | {facts['mean']['MAE']:.3f} |" in Path("out/table.md").read_text()
     assert r"\toprule" in Path("out/table.tex").read_text()
     code, out, err = birefnet(*words)
-    assert (code, out) == (2, "") and "hint: --overwrite replaces them" in err
+    assert (code, out) == (2, "") and "hint: `--overwrite` replaces them" in err
     assert birefnet(*words, "--overwrite")[0] == 0
 
 

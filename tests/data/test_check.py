@@ -38,6 +38,19 @@ def _mask(folder: Path, name: str = "b") -> np.ndarray:
     return np.asarray(Image.open(folder / "gt" / f"{name}.png"))
 
 
+def _strip(folder: Path) -> np.ndarray:
+    """What 255 or 128 may stand for "unknown" in: some columns beside the subject."""
+    strip = np.zeros_like(_mask(folder))
+    strip[:, 20:40] = 255
+    return strip
+
+
+def _turned(turn: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    return exif
+
+
 FAULTS: dict[str, Callable[[Path], object]] = {
     "no-mask": lambda f: (f / "gt" / "b.png").unlink(),
     "no-picture": lambda f: (f / "im" / "b.png").unlink(),
@@ -47,6 +60,11 @@ FAULTS: dict[str, Callable[[Path], object]] = {
     "colour-mask": lambda f: _save(np.dstack([_mask(f), _mask(f) * 0, _mask(f)]), f / "gt" / "b.png"),
     "transparent-mask": lambda f: _save(np.dstack([_mask(f)] * 4), f / "gt" / "b.png"),
     "dim-mask": lambda f: _save(_mask(f) // 255, f / "gt" / "b.png"),
+    "class-mask": lambda f: _save(np.where(_mask(f) > 0, np.uint8(1), _mask(f)) | _strip(f), f / "gt" / "b.png"),
+    "trimap": lambda f: _save(np.where(_strip(f) > 0, np.uint8(128), _mask(f)), f / "gt" / "b.png"),
+    "deep-mask": lambda f: _save(_mask(f).astype(np.uint16) * 257, f / "gt" / "b.png"),
+    "tinted-mask": lambda f: _save(np.dstack([_mask(f) // 255 * v for v in (255, 255, 247)]), f / "gt" / "b.png"),
+    "turned-mask": lambda f: Image.fromarray(_mask(f)[::-1, ::-1]).save(f / "gt" / "b.png", exif=_turned(3)),
     "inverted": lambda f: _save(255 - _mask(f), f / "gt" / "b.png"),
     "empty": lambda f: _save(_mask(f) * 0, f / "gt" / "b.png"),
     "full": lambda f: _save(_mask(f) * 0 + 255, f / "gt" / "b.png"),

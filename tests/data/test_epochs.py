@@ -109,7 +109,7 @@ def test_names_without_classes_are_listed() -> None:
     assert names == ("Ant", "Zebra") and labels == [1, 0]
     with pytest.raises(DataError, match="`cat`, `1#2#3`") as caught:
         read_classes(["1#A#1#Ant#7", "cat", "1#2#3"])
-    assert "data.classes: false" in str(caught.value)
+    assert "data.classes: false" in str(caught.value.hint)
 
 
 def test_the_order_is_spread_evenly() -> None:

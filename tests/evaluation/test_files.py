@@ -75,7 +75,8 @@ def test_one_error_lists_everything(tmp_path: Path) -> None:
     assert "1 file has more than 8 bits: `set/13.png`" in text
     assert "1 file has colours: `gt/16.png`" in text
     assert "1 file cannot be read: `set/14.png` (`14.png` is not a picture" in text
-    assert "hint: --resize" in text and "hint: --allow-extra" in text
+    hint = str(caught.value.hint)
+    assert "`resize=True`" in hint and "`allow_extra=True`" in hint
 
 
 def test_what_may_be_asked_for(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_the_page_is_whole_and_needs_nothing_else(tmp_path: Path, names: tuple[s
 def test_files_that_exist_are_not_replaced_unasked(tmp_path: Path) -> None:
     check_folder(tmp_path / "new", FILES, overwrite=False)
     (tmp_path / "table.md").write_text("mine")
-    with pytest.raises(ConfigError, match=r"already holds `table.md`.\nhint: --overwrite"):
+    with pytest.raises(ConfigError, match=r"already holds `table.md`\.$"):
         check_folder(tmp_path, FILES, overwrite=False)
     check_folder(tmp_path, FILES, overwrite=True)
     with pytest.raises(ConfigError, match="is a file; wanted a folder"):

@@ -33,7 +33,7 @@ def test_values_are_those_of_the_metrics(tmp_path: Path) -> None:
     assert [row.values for row in result.rows] == [one.values for one in wanted]
     assert [row.job.stem for row in result.rows] == ["00", "01", "02"]
     assert result.summary.values == summarise(wanted).values
-    assert result.name == "set" and not result.inverted
+    assert result.name == "set" and not result.odd
 
 
 def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_damage_found_on_the_way_is_collected_and_no_table_comes(tmp_path: Path)
         text = str(caught.value)
         assert text.startswith("The evaluation was broken off without a result: 1 file cannot be read: `set/04.png`")
         assert "2 files have colours: `set/01.png`, `gt/02.png`" in text
-        assert "1 truth has 1 for white: `gt/05.png`" in text
+        assert "1 mask is nowhere near white: `gt/05.png` (it holds 0 and 1)" in text
 
 
 def test_a_set_without_a_single_good_pair(tmp_path: Path) -> None:

@@ -18,8 +18,9 @@ from birefnet.data.advice import Advice, Softness, advise, measure_softness
 from birefnet.data.duplicates import Fingerprint, find_twins, fingerprint
 from birefnet.data.facts import MaskFacts, measure_mask
 from birefnet.data.findings import KINDS, Finding
+from birefnet.data.masks import MaskFile, read_mask
 from birefnet.data.pairs import PICTURE_SUFFIXES, Pair, find_sets, match_pairs
-from birefnet.data.reading import MaskKind, check_brightness, decode_mask, read_header, read_rgb, sizes_fit
+from birefnet.data.reading import read_header, read_rgb, sizes_fit
 from birefnet.errors import ConfigError, DataError
 
 Progress = Callable[[int, int], None]
@@ -194,13 +195,9 @@ def _look_at(named: tuple[str, Pair]) -> PairReport:
     except DataError as error:
         report.add("unreadable", _brief(error, report.pair.picture, "picture's file"))
     try:
-        mask = check_brightness(decode_mask(report.pair.mask), report.pair.mask)
-        report.mask = measure_mask(mask)
-        _judge_mask(report, (mask.shape[1], mask.shape[0]))
+        _judge_mask(report, read_mask(report.pair.mask))
     except DataError as error:
         report.add("unreadable", _brief(error, report.pair.mask, "mask's file"))
-    except MaskKind as error:
-        report.add(error.kind, error.particulars)
     return report
 
 
@@ -209,8 +206,13 @@ def _brief(error: Exception, path: Path, what: str) -> str:
     return str(error).replace(f"`{path}`", f"the {what}")
 
 
-def _judge_mask(report: PairReport, size: tuple[int, int]) -> None:
-    assert report.mask is not None
+def _judge_mask(report: PairReport, mask: MaskFile) -> None:
+    for oddity in mask.oddities:
+        report.add(oddity.kind, f"it {oddity.text}")
+    if mask.refused("training"):  # what it would show is not alpha
+        return
+    report.mask = measure_mask(mask.array)
+    size = mask.array.shape[1], mask.array.shape[0]
     if report.size is not None and size != report.size:
         kind = "scaled-mask" if sizes_fit(report.size, size) else "size"
         report.add(kind, f"picture {report.size[0]}x{report.size[1]}, mask {size[0]}x{size[1]}")

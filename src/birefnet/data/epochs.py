@@ -7,10 +7,9 @@ import numpy as np
 from birefnet.data.config import DataConfig
 from birefnet.data.library import Library
 from birefnet.data.mixture import draw_background
-from birefnet.data.pairs import some
 from birefnet.data.stream import Sample, Size, as_size
 from birefnet.data.styles import Pixels, change_pair
-from birefnet.errors import DataError
+from birefnet.errors import DataError, shortened
 
 _ORDER = 0x0DE4  # keeps the draws of the order apart from those of the samples
 
@@ -71,8 +70,9 @@ def read_classes(stems: list[str]) -> tuple[tuple[str, ...], list[int]]:
     without = [stem for stem, found in zip(stems, parts, strict=True) if len(found) < 5 or not found[3]]
     if without:
         raise DataError(
-            f"`data.classes` needs DIS5K's file names (1#Group#2#Class#photo); these tell no class: {some(without)}"
-            "\nhint: set `data.classes: false` to train without the auxiliary classification"
+            "`data.classes` needs DIS5K's file names (1#Group#2#Class#photo); "
+            f"these tell no class: {shortened(without)}",
+            hint="set `data.classes: false` to train without the auxiliary classification",
         )
     names = tuple(sorted({found[3] for found in parts}))
     index = {name: number for number, name in enumerate(names)}

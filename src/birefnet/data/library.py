@@ -18,9 +18,10 @@ from birefnet.data.augment import Array, resize
 from birefnet.data.budget import Planned, available_memory, choose_kept, decoded_bytes
 from birefnet.data.config import DataConfig, Source
 from birefnet.data.facts import measure_mask
-from birefnet.data.pairs import CHECK_HINT, Pair, find_all_pairs, find_pictures, raise_all, set_folders, some
-from birefnet.data.reading import misfit, read_header, read_mask, read_rgb, read_rgba, sizes_fit
-from birefnet.errors import DataError
+from birefnet.data.masks import read_mask
+from birefnet.data.pairs import Pair, find_all_pairs, find_pictures, raise_all, set_folders
+from birefnet.data.reading import misfit, read_header, read_rgb, read_rgba, sizes_fit
+from birefnet.errors import DataError, shortened
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,6 @@ Item = TypeVar("Item")
 Masked = tuple[Array, Array]  # picture (H, W, 3) and mask (H, W)
 
 _FEW = 3  # masks of a source that may look inverted whatever their share
-_PLAIN_MASKS = ("1", "L", "I;16", "I")  # modes that can hold neither colours nor transparency
 
 
 class Shelf(Sequence[Item], Generic[Key, Item]):
@@ -88,7 +88,7 @@ class Library:
         problems, planned = library._plan(config.longest)
         kept = choose_kept(planned, config, processes, available_memory() if available is None else available)
         problems += _fill(kept)
-        problems += library._bad_masks({(id(plan.shelf), plan.number) for plan in kept})
+        problems += library._bad_masks(_numbers(kept), _numbers(planned))
         if not config.allow_inverted:
             problems += [text for _, shelf in library.pairs for text in _inverted(shelf)]
         raise_all(problems)
@@ -121,7 +121,7 @@ class Library:
                 sources = [Source(folder=str(folder)) for folder in folders]
             found = find_all_pairs([(folder, s.only) for folder, s in zip(folders, sources, strict=True)])
         except DataError as error:
-            return [str(error).removesuffix(f"\n{CHECK_HINT}")]
+            return [str(error)]
         for source, pairs in zip(sources, found, strict=True):
             shelf = Shelf(pairs, partial(read_pair, longest=config.longest))
             # Sets are joined: every pair of them is as likely as any other.
@@ -145,22 +145,23 @@ class Library:
                 planned.append(Planned(shelf, index, decoded_bytes(size, longest)))
         return problems, planned
 
-    def _bad_masks(self, kept: set[tuple[int, int]]) -> list[str]:
-        """What is wrong with the masks that are not kept; decoded once, if their kind could hold colours."""
+    def _bad_masks(self, kept: set[tuple[int, int]], readable: set[tuple[int, int]]) -> list[str]:
+        """What is wrong with the masks that are not kept; decoded once, so that none ends a run in its third hour."""
         left = [
             pair.mask
             for _, shelf in self.pairs
             for index, pair in enumerate(shelf.keys)
-            if (id(shelf), index) not in kept and _may_hold_colours(pair.mask)
+            if (id(shelf), index) not in kept and (id(shelf), index) in readable
         ]
-        return [str(result) for result in _in_threads(read_mask, left) if isinstance(result, DataError)]
+        return [str(result) for result in _in_threads(_check_mask, left) if isinstance(result, DataError)]
 
 
-def _may_hold_colours(mask: Path) -> bool:
-    try:
-        return read_header(mask).mode not in _PLAIN_MASKS
-    except DataError:  # listed already
-        return False
+def _numbers(plans: Sequence[Planned]) -> set[tuple[int, int]]:
+    return {(id(plan.shelf), plan.number) for plan in plans}
+
+
+def _check_mask(path: Path) -> None:
+    read_mask(path).accepted("training")
 
 
 def _size(item: tuple[Shelf[Any, Any], int]) -> tuple[int, int]:
@@ -198,10 +199,10 @@ def _inverted(shelf: Shelf[Pair, Masked]) -> list[str]:
     if len(looks) > max(len(shelf.kept) / 2, _FEW):
         return [
             f"{len(looks)} of {len(shelf.kept)} masks in `{looks[0].parent}` look inverted (white should be the "
-            f"subject): {some(path.stem for path in looks)}; invert them, or set `data.allow_inverted: true`"
+            f"subject): {shortened(path.stem for path in looks)}; invert them, or set `data.allow_inverted: true`"
         ]
     if looks:
-        log.warning("masks that look inverted: %s", some(str(path) for path in looks))
+        log.warning("masks that look inverted: %s", shortened(str(path) for path in looks))
     return []
 
 
@@ -228,7 +229,7 @@ def read_pair(pair: Pair, longest: int | None) -> Masked:
     Raises:
         DataError: if either cannot be read, the mask is no mask, or the sizes do not fit.
     """
-    picture, mask = read_rgb(pair.picture), read_mask(pair.mask)
+    picture, mask = read_rgb(pair.picture), read_mask(pair.mask).accepted("training")
     sizes = [(array.shape[1], array.shape[0]) for array in (picture, mask)]
     if not sizes_fit(*sizes):
         raise DataError(misfit(pair.picture, *sizes))

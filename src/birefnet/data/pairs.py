@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from birefnet.errors import DataError
+from birefnet.errors import DataError, shortened
 from birefnet.pixels.picture import READABLE_SUFFIXES
 
 PICTURE_SUFFIXES = READABLE_SUFFIXES
-CHECK_HINT = "hint: `birefnet data check FOLDER` shows them all"
+CHECK_HINT = "`birefnet data check FOLDER` shows them all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def find_pictures(folder: Path, only: Collection[str] | None = None) -> list[Pat
         wanted = set(only)
         absent = sorted(wanted - {path.stem for path in found})
         if absent:
-            raise DataError(f"`{folder}` lacks {some(absent)}")
+            raise DataError(f"`{folder}` lacks {shortened(absent)}")
         found = [path for path in found if path.stem in wanted]
     if not found:
         raise DataError(f"No pictures in `{folder}`; it should hold {', '.join(sorted(PICTURE_SUFFIXES))} files")
@@ -70,7 +70,7 @@ class Matched:
             ("masks without a picture", self.lone_masks),
             ("files that share one stem with another", self.twins),
         )
-        parts = [f"{len(paths)} {what}: {some(path.stem for path in paths)}" for what, paths in lists if paths]
+        parts = [f"{len(paths)} {what}: {shortened(path.stem for path in paths)}" for what, paths in lists if paths]
         return [f"`{folder}` has {'; '.join(parts)}{self._naming()}"] if parts else []
 
     def _naming(self) -> str:
@@ -147,7 +147,9 @@ def set_folders(root: Path, sets: str, task: str | None = None) -> list[Path]:
     absent = [name for name, folder in found.items() if folder is None]
     if absent:
         places = [f"`{root / task}`"] if task else []
-        raise DataError(f"{' and '.join([*places, f'`{root}`'])} hold no set {some(absent)}; {_sets_below(root, task)}")
+        raise DataError(
+            f"{' and '.join([*places, f'`{root}`'])} hold no set {shortened(absent)}; {_sets_below(root, task)}"
+        )
     return [folder for folder in found.values() if folder is not None]
 
 
@@ -159,7 +161,7 @@ def _set_folder(root: Path, name: str, task: str | None) -> Path | None:
 def _sets_below(root: Path, task: str | None) -> str:
     place = root / task if task and (root / task).is_dir() else root
     names = [folder.name for folder in find_sets(place)] if place.is_dir() else []
-    return f"there are: {some(names)}" if names else "a set is a folder that holds `im` and `gt`"
+    return f"there are: {shortened(names)}" if names else "a set is a folder that holds `im` and `gt`"
 
 
 def find_sets(folder: Path, depth: int = 2) -> list[Path]:
@@ -181,11 +183,4 @@ def raise_all(problems: Sequence[str], most: int = 20) -> None:
     """
     if problems:
         more = f"; and {len(problems) - most} more" if len(problems) > most else ""
-        raise DataError(f"{'; '.join(problems[:most])}{more}\n{CHECK_HINT}")
-
-
-def some(names: Iterable[str], most: int = 10) -> str:
-    """The first names of a list, and how many more there are."""
-    listed = list(names)
-    more = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return ", ".join(f"`{name}`" for name in listed[:most]) + more
+        raise DataError(f"{'; '.join(problems[:most])}{more}", hint=CHECK_HINT)

@@ -11,7 +11,7 @@ import html
 import io
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
@@ -23,7 +23,8 @@ from PIL import Image, ImageFilter
 from birefnet.data.augment import Array
 from birefnet.data.check import PairReport, Report
 from birefnet.data.findings import KINDS, Finding, count_of
-from birefnet.data.reading import MaskKind, decode_mask, read_rgb
+from birefnet.data.masks import read_mask
+from birefnet.data.reading import read_rgb
 from birefnet.errors import BiRefNetError
 from birefnet.files import write_whole
 
@@ -188,7 +189,7 @@ def _tile(tile: Tile) -> str:
     caption = f"<figcaption><b>{html.escape(tile.name)}</b>{notes}</figcaption>"
     if tile.picture is None and tile.mask is None:
         return f'<figure class="tile bare">{caption}</figure>'
-    picture, mask = _small(tile.picture, read_rgb), _small(tile.mask, decode_mask)
+    picture, mask = _small(tile.picture, read_rgb), _small(tile.mask, _read_shown)
     if picture is None and mask is None:
         shown = "<div class=absent>cannot be read</div>"
     elif picture is None or mask is None or mask.shape != picture.shape[:2]:
@@ -222,17 +223,22 @@ def overlay(picture: Array, mask: Array) -> Array:
     return mixed.astype(np.uint8)
 
 
-def _small(path: Path | None, read: object) -> Array | None:
+def _read_shown(path: Path) -> Array:
+    """A mask as grey, or, where it is none, as it looks: colours are worth seeing."""
+    mask = read_mask(path)
+    return (
+        read_rgb(path) if any(one.kind in ("colour-mask", "transparent-mask") for one in mask.oddities) else mask.array
+    )
+
+
+def _small(path: Path | None, read: Callable[[Path], Array]) -> Array | None:
     """A thumbnail of a picture or mask; None if there is none to be had."""
     if path is None:
         return None
     try:
-        array = read(path)  # type: ignore[operator]
-    except (BiRefNetError, MaskKind):
-        try:
-            array = read_rgb(path)  # a mask in colour is worth seeing as it is
-        except BiRefNetError:
-            return None
+        array = read(path)
+    except BiRefNetError:
+        return None
     scale = min(HEIGHT / array.shape[0], WIDEST / array.shape[1])
     size = max(1, round(array.shape[1] * scale)), max(1, round(array.shape[0] * scale))
     return np.asarray(Image.fromarray(array).resize(size, Image.Resampling.BILINEAR))

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from birefnet.errors import ConfigError, DataError
-from birefnet.evaluation.masks import MaskError, check_colours, mask_size, picture_size
-from birefnet.evaluation.problems import Problems, some
+from birefnet.data.masks import PLAIN_MODES, Use, read_mask
+from birefnet.data.reading import Header, read_header
+from birefnet.errors import ConfigError, DataError, shortened
+from birefnet.evaluation.problems import Problems
+from birefnet.evaluation.reading import reason
 from birefnet.pixels.picture import READABLE_SUFFIXES
 
 
@@ -57,9 +59,11 @@ def find_sets(paths: Sequence[Path], *, with_pictures: bool = False) -> list[Tru
             sets.append(_find_set(folder, problems, with_pictures=with_pictures))
     problems.check("The test sets cannot be used")
     names = [one.name for one in sets]
-    twice = sorted({f"`{name}`" for name in names if names.count(name) > 1})
+    twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ConfigError(f"Several test sets are called {some(twice)}.\nhint: judge them one by one, or rename one")
+        raise ConfigError(
+            f"Several test sets are called {shortened(twice)}.", hint="judge them one by one, or rename one"
+        )
     return sets
 
 
@@ -122,13 +126,9 @@ def check_pictures(sets: Sequence[TruthSet]) -> None:
     problems = Problems()
     for one in sets:
         for stem, truth in one.truths.items():
-            try:
-                picture, mask = picture_size(one.pictures[stem]), mask_size(truth)
-            except MaskError as error:
-                problems.add(error.kind, short(error.path), error.detail)
-                continue
-            if picture != mask:
-                problems.add("picture", f"{one.name}/{stem}", _sizes(picture, mask))
+            picture, mask = _header(one.pictures[stem], problems), _header(truth, problems, mask=True)
+            if picture and mask and picture.size != mask.size:
+                problems.add("picture", f"{one.name}/{stem}", _sizes(picture.size, mask.size))
     problems.check("The test sets cannot be used")
 
 
@@ -198,24 +198,38 @@ def _pictures(folder: Path) -> Iterator[Path]:
 
 
 def _check_headers(job: Job, problems: Problems, *, resize: bool) -> bool:
-    """Note what the headers of a pair say; whether both could be read."""
-    sizes = []
-    for path in (job.prediction, job.truth):
-        try:
-            sizes.append(mask_size(path))
-        except MaskError as error:
-            problems.add(error.kind, short(error.path), error.detail)
-    if len(sizes) == 2 and sizes[0] != sizes[1] and not resize:
-        problems.add("size", job.name, _sizes(*sizes))
-    return len(sizes) == 2
+    """Note what the headers of a pair say; whether both are those of masks."""
+    prediction, truth = _header(job.prediction, problems, mask=True), _header(job.truth, problems, mask=True)
+    if prediction is None or truth is None:
+        return False
+    if prediction.size != truth.size and not resize:
+        problems.add("size", job.name, _sizes(prediction.size, truth.size))
+    return True
+
+
+def _header(path: Path, problems: Problems, *, mask: bool = False) -> Header | None:
+    """What a file says of itself; None, and noted, if it is no picture, or deeper than a mask may be."""
+    try:
+        found = read_header(path)
+    except DataError as error:
+        problems.add("unreadable", short(path), reason(error, path))
+        return None
+    if mask and found.deep:
+        problems.add("deep-mask", short(path))
+        return None
+    return found
 
 
 def _check_colours(job: Job, problems: Problems) -> None:
-    for path in (job.prediction, job.truth):
+    """Decode the files of a pair whose headers say that they could hold colours, and only those."""
+    uses: tuple[tuple[Path, Use], ...] = ((job.prediction, "prediction"), (job.truth, "truth"))
+    for path, use in uses:
         try:
-            check_colours(path)
-        except MaskError as error:
-            problems.add(error.kind, short(error.path), error.detail)
+            if read_header(path).mode not in PLAIN_MODES:
+                for error in read_mask(path).refused(use):
+                    problems.add(error.kind, short(path), error.detail)
+        except DataError as error:
+            problems.add("unreadable", short(path), reason(error, path))
 
 
 def _sizes(one: tuple[int, int], other: tuple[int, int]) -> str:

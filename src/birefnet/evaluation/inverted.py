@@ -1,14 +1,18 @@
-"""Predictions that look inverted: nearly everyone meets them once, and every metric takes them for bad ones."""
+"""Predictions that look inverted, or hold 1 for white: nearly everyone meets them once, and metrics call them bad."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 
 from birefnet.evaluation.files import Job
-from birefnet.evaluation.masks import Grey, read_pair
+from birefnet.evaluation.pair import Grey
 from birefnet.evaluation.problems import Problems
+from birefnet.evaluation.reading import read_files
+
+Suspicion = Literal["inverted", "faint"]  # kinds of `birefnet.evaluation.problems.KINDS`
 
 PROBE = 24  # pairs of a set that are looked at before the work
 INVERTED = -0.25  # a correlation of prediction and truth below this is no bad prediction but a turned one
@@ -28,9 +32,17 @@ def correlation(prediction: Grey, truth: Grey) -> float | None:
     return float((a * b).sum()) / spread if spread > 0 else None
 
 
-def is_inverted(value: float | None) -> bool:
-    """Whether a correlation is that of an inverted prediction."""
-    return value is not None and value < INVERTED
+def suspicion(value: float | None, *, faint: bool) -> Suspicion | None:
+    """What a prediction looks like, if not like one.
+
+    Args:
+        value: its `correlation` with its truth.
+        faint: whether it is black but for one dark grey. A network that sees nothing writes such predictions too: only
+            one that agrees with its truth was meant otherwise.
+    """
+    if value is None:
+        return None
+    return "inverted" if value < INVERTED else "faint" if faint and value > -INVERTED else None
 
 
 def probe(jobs: Mapping[str, Sequence[Job]]) -> None:
@@ -39,35 +51,38 @@ def probe(jobs: Mapping[str, Sequence[Job]]) -> None:
     Files that cannot be read are passed over here; the run tells of all of them.
 
     Raises:
-        DataError: if more than half of a set's pairs look inverted.
+        DataError: if more than half of a set's pairs look inverted, or hold 0 and a dark grey only.
     """
     found = {}
     for name, pairs in jobs.items():
-        some = pairs[:: max(1, -(-len(pairs) // PROBE))]
-        found[name] = ([job.name for job in some if _looks_inverted(job)], len(some))
-    refuse_inverted("The predictions cannot be judged", found)
+        chosen = pairs[:: max(1, -(-len(pairs) // PROBE))]
+        looks = [(look, job.name) for job in chosen if (look := _look_at(job))]
+        found[name] = (looks, len(chosen))
+    refuse_suspicious("The predictions cannot be judged", found)
 
 
-def refuse_inverted(what: str, found: Mapping[str, tuple[Sequence[str], int]]) -> None:
-    """A few turned predictions are bad luck, and are told; more than half of those looked at are a mistake.
+def refuse_suspicious(what: str, found: Mapping[str, tuple[Sequence[tuple[Suspicion, str]], int]]) -> None:
+    """A few odd predictions are bad luck, and are told; more than half of those looked at are a mistake.
 
     Args:
         what: the beginning of the error's sentence.
-        found: set -> names of pairs that look inverted, and how many were looked at.
+        found: set -> what pairs look like with their names, and how many were looked at.
 
     Raises:
-        DataError: if more than half of a set's pairs look inverted.
+        DataError: if more than half of a set's pairs look the same way.
     """
     problems = Problems()
-    for turned, looked_at in found.values():
-        for name in turned if 2 * len(turned) > looked_at else ():
-            problems.add("inverted", name)
+    for looks, looked_at in found.values():
+        kinds = [kind for kind, _ in looks]
+        for kind, name in looks:
+            if 2 * kinds.count(kind) > looked_at:
+                problems.add(kind, name)
     problems.check(what)
 
 
-def _looks_inverted(job: Job) -> bool:
-    pair, _ = read_pair(job.prediction, job.truth)
-    return pair is not None and is_inverted(correlation(*pair))
+def _look_at(job: Job) -> Suspicion | None:
+    files = read_files(job.prediction, job.truth)
+    return None if files.arrays is None else suspicion(correlation(*files.arrays), faint=files.faint)
 
 
 def _look(array: Grey) -> Grey:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from birefnet.errors import ConfigError, DataError
+from birefnet.errors import ConfigError, DataError, shortened
 from birefnet.evaluation.columns import AVERAGING
-from birefnet.evaluation.problems import some
 from birefnet.evaluation.report import html_report
 from birefnet.evaluation.run import SetResult
 from birefnet.evaluation.tables import MEAN, Table, latex, markdown, mean_of_sets, per_image_csv
@@ -58,9 +57,12 @@ class Evaluation:
                     f"{result.name}: {metric} is not defined for {count} of {result.summary.count} pictures; "
                     "they are left out of its mean."
                 )
-            if result.inverted:
-                names = some([f"`{name}`" for name in result.inverted])
-                notes.append(f"{result.name}: {len(result.inverted)} predictions look inverted: {names}.")
+            for names, look in (
+                (result.looking("inverted"), "look inverted"),
+                (result.looking("faint"), "hold 0 and a dark grey only"),
+            ):
+                if names:
+                    notes.append(f"{result.name}: {len(names)} predictions {look}: {shortened(names)}.")
         if self.resized:
             notes.append("Predictions of another size were brought to the size of their truth, bilinearly.")
         return notes
@@ -88,9 +90,9 @@ def check_folder(folder: Path, names: Sequence[str], *, overwrite: bool) -> None
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"`{folder}` is a file; wanted a folder for the results.")
-    there = [f"`{name}`" for name in names if (folder / name).exists()]
+    there = [name for name in names if (folder / name).exists()]
     if there and not overwrite:
-        raise ConfigError(f"`{folder}` already holds {some(there)}.\nhint: --overwrite replaces them")
+        raise ConfigError(f"`{folder}` already holds {shortened(there)}.", hint="`overwrite=True` replaces them")
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
@@ -133,6 +135,7 @@ def _set_facts(result: SetResult, columns: Sequence[str]) -> dict[str, Any]:
         "count": result.summary.count,
         "mean": {metric: values[metric] for metric in columns},
         "undefined": dict(result.summary.undefined),
-        "inverted": list(result.inverted),
+        "inverted": result.looking("inverted"),
+        "faint": result.looking("faint"),
         "per_image": {row.job.stem: {metric: row.values[metric] for metric in columns} for row in result.rows},
     }

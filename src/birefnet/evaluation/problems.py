@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from birefnet.errors import DataError
-
-MOST_NAMES = 10  # of one kind, in an error's text
+from birefnet.data.findings import KINDS as OF_FILES
+from birefnet.errors import DataError, shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,37 +18,37 @@ class Kind:
     hint: str = ""
 
 
+# What concerns predictions and test sets; what can be wrong with a mask itself has its row in `data.findings`.
 KINDS: Mapping[str, Kind] = {
     "folder": Kind("folder is missing", "folders are missing"),
     "empty": Kind("folder has no pictures", "folders have no pictures"),
     "missing": Kind("prediction is missing", "predictions are missing", "predict these pictures too; none is skipped"),
-    "extra": Kind("prediction has no truth", "predictions have no truth", "--allow-extra leaves them out"),
+    "extra": Kind("prediction has no truth", "predictions have no truth", "`allow_extra=True` leaves them out"),
     "twice": Kind("stem has two files", "stems have two files", "keep one file for each stem"),
-    "unreadable": Kind("file cannot be read", "files cannot be read"),
     "size": Kind(
         "prediction has another size than its truth",
         "predictions have another size than their truth",
-        "--resize brings predictions to the size of their truth, bilinearly",
+        "`resize=True` brings predictions to the size of their truth, bilinearly",
     ),
     "lone": Kind("truth has no picture", "truths have no picture"),
     "unused": Kind("picture has no truth", "pictures have no truth"),
     "picture": Kind(
         "picture has another size than its truth", "pictures have another size than their truth", "mend the test set"
     ),
-    "colour": Kind(
-        "file has colours", "files have colours", "a mask is grey; `birefnet remove --mask-only` writes such ones"
-    ),
-    "transparent": Kind(
-        "file has transparency", "files have transparency", "a mask is grey and opaque, white is the subject"
-    ),
-    "deep": Kind("file has more than 8 bits", "files have more than 8 bits", "save masks with 8 bits, 0 to 255"),
-    "ones": Kind(
-        "truth has 1 for white", "truths have 1 for white", "white is 255 in a mask: multiply these files by 255"
+    **{
+        kind: Kind(row.one, row.many, row.advice[0].lower() + row.advice[1:])
+        for kind, row in OF_FILES.items()
+        if row.one
+    },
+    "faint": Kind(
+        "prediction holds 0 and a dark grey only",
+        "predictions hold 0 and a dark grey only",
+        "white is 255 in a prediction: multiply these files",
     ),
     "inverted": Kind(
         "prediction looks inverted",
         "predictions look inverted",
-        "white is the subject, in predictions and truths; --allow-inverted judges them as they are",
+        "white is the subject, in predictions and truths; `allow_inverted=True` judges them as they are",
     ),
 }
 
@@ -83,12 +82,6 @@ class Problems:
         for kind, row in KINDS.items():
             names = self._found.get(kind)
             if names:
-                parts.append(f"{len(names)} {row.one if len(names) == 1 else row.many}: {some(names)}")
-                hints += [f"hint: {row.hint}"] if row.hint else []
-        raise DataError("\n".join([f"{what}: {'; '.join(parts)}.", *hints]))
-
-
-def some(names: list[str], most: int = MOST_NAMES) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+                parts.append(f"{len(names)} {row.one if len(names) == 1 else row.many}: {shortened(names, mark='')}")
+                hints += [row.hint] if row.hint else []
+        raise DataError(f"{what}: {'; '.join(parts)}.", hint="; ".join(hints) or None)

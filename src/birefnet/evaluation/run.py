@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from birefnet.errors import require
 from birefnet.evaluation.crew import Crew
 from birefnet.evaluation.files import Job, short
-from birefnet.evaluation.inverted import correlation, is_inverted, probe, refuse_inverted
-from birefnet.evaluation.masks import Grey, MaskError, read_pair
+from birefnet.evaluation.inverted import Suspicion, correlation, probe, refuse_suspicious, suspicion
 from birefnet.evaluation.measure import Measurement, Summary, measure, summarise
+from birefnet.evaluation.pair import Grey
 from birefnet.evaluation.problems import Problems
+from birefnet.evaluation.reading import Wrong, read_files
 
 Progress = Callable[[], None]
 
@@ -39,13 +40,17 @@ class SetResult:
         name: of the set.
         rows: one for each picture, by stem.
         summary: values of the whole set, counts of pictures where one is not defined, and mean curves.
-        inverted: names of predictions that look inverted, though most of the set does not.
+        odd: what some predictions look like, though most of the set does not, and their names.
     """
 
     name: str
     rows: tuple[Row, ...]
     summary: Summary
-    inverted: tuple[str, ...] = ()
+    odd: tuple[tuple[Suspicion, str], ...] = ()
+
+    def looking(self, kind: Suspicion) -> list[str]:
+        """The names of the predictions that look so."""
+        return [name for look, name in self.odd if look == kind]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +71,8 @@ class Settings:
 @dataclass(frozen=True, slots=True)
 class _Judged:
     measurement: Measurement | None = None
-    correlation: float | None = None
-    problems: list[MaskError] = field(default_factory=list)
+    suspicion: Suspicion | None = None
+    problems: tuple[Wrong, ...] = ()
 
 
 def evaluate(
@@ -83,7 +88,7 @@ def evaluate(
     Args:
         jobs: set name -> pairs, as of `birefnet.evaluation.files.match`.
         workers: processes; None for all cores. The results are the same for any number.
-        allow_inverted: judge sets that look inverted as they are.
+        allow_inverted: judge sets that look inverted, or hold 1 for white, as they are.
         progress: called after every pair.
 
     Returns:
@@ -101,7 +106,7 @@ def evaluate(
     problems.check("The evaluation was broken off without a result")
     results = [result for result in found if result is not None]
     if not allow_inverted:
-        refuse_inverted("The evaluation gives no result", {one.name: (one.inverted, len(one.rows)) for one in results})
+        refuse_suspicious("The evaluation gives no result", {one.name: (one.odd, len(one.rows)) for one in results})
     return results
 
 
@@ -118,15 +123,15 @@ def _evaluate_set(
     name: str, jobs: Sequence[Job], settings: Settings, crew: Crew, problems: Problems, progress: Progress
 ) -> SetResult | None:
     rows: list[Row] = []
-    inverted: list[str] = []
+    odd: list[tuple[Suspicion, str]] = []
 
     def measurements() -> Iterator[Measurement]:
         """Each measurement passes by once: its values are kept, its curves only in the sums of `summarise`."""
         for job, judged in zip(jobs, crew.map(partial(_judge, settings), jobs), strict=True):
-            for error in judged.problems:
-                problems.add(error.kind, short(error.path), error.detail)
-            if is_inverted(judged.correlation):
-                inverted.append(job.name)
+            for path, kind, detail in judged.problems:
+                problems.add(kind, short(path), detail)
+            if judged.suspicion is not None:
+                odd.append((judged.suspicion, job.name))
             if judged.measurement is not None:
                 rows.append(Row(job, judged.measurement.values))
                 yield judged.measurement
@@ -137,14 +142,14 @@ def _evaluate_set(
     if first is None:  # no pair can be judged: `problems` says why
         return None
     summary = summarise(chain([first], stream))
-    return SetResult(name, tuple(rows), summary, tuple(inverted))
+    return SetResult(name, tuple(rows), summary, tuple(odd))
 
 
 def _judge(settings: Settings, job: Job) -> _Judged:
     """One pair, in a worker."""
-    pair, problems = read_pair(job.prediction, job.truth)
-    if pair is None:
-        return _Judged(problems=problems)
-    prediction, truth = resized(pair[0], pair[1].shape), pair[1]
+    files = read_files(job.prediction, job.truth)
+    if files.arrays is None:
+        return _Judged(problems=files.problems)
+    prediction, truth = resized(files.arrays[0], files.arrays[1].shape), files.arrays[1]
     found = measure(prediction, truth, settings.metrics, skeleton_cache=settings.skeletons)
-    return _Judged(found, correlation(prediction, truth))
+    return _Judged(found, suspicion(correlation(prediction, truth), faint=files.faint))

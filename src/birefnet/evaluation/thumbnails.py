@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from birefnet.data.masks import read_mask
 from birefnet.errors import PictureError
 from birefnet.evaluation.files import Job
-from birefnet.evaluation.masks import Grey, read_mask
+from birefnet.evaluation.pair import Grey
 from birefnet.evaluation.run import Row
 from birefnet.pixels.picture import read_picture
 
@@ -49,11 +50,11 @@ def strip(job: Job) -> Strip:
     """Read a pair's files again and make them small.
 
     Raises:
-        MaskError: if a file has become unreadable since it was judged.
+        DataError: if a file has become unreadable since it was judged.
     """
-    truth = _small(Image.fromarray(read_mask(job.truth)))
+    truth = _small(Image.fromarray(read_mask(job.truth).array))
     size = truth.size
-    prediction = Image.fromarray(read_mask(job.prediction)).resize(size, Image.Resampling.BOX)
+    prediction = Image.fromarray(read_mask(job.prediction).array).resize(size, Image.Resampling.BOX)
     photo = None
     if job.picture is not None:
         try:

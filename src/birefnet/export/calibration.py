@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from birefnet.data.pairs import PICTURE_SUFFIXES, find_sets, match_pairs, some
-from birefnet.errors import DataError
+from birefnet.data.pairs import PICTURE_SUFFIXES, find_sets, match_pairs
+from birefnet.errors import DataError, shortened
 from birefnet.pixels.picture import read_picture
 from birefnet.pixels.prepare import InputSpec, prepare
 
@@ -41,11 +41,11 @@ def masks_of(pictures: list[Path], folder: Path) -> list[Path]:
         DataError: if some have none: only sets (`im` and `gt`) do.
     """
     masks = {pair.picture: pair.mask for home in find_sets(folder) for pair in match_pairs(home).pairs}
-    missing = [f"`{path.name}`" for path in pictures if path not in masks]
+    missing = [path.name for path in pictures if path not in masks]
     if missing:
         raise DataError(
             f"Without masks nothing tells what 8 bits cost; {len(missing)} pictures have none in a `gt` beside their "
-            f"`im`: {some(missing)}"
+            f"`im`: {shortened(missing)}"
         )
     return [masks[path] for path in pictures]
 

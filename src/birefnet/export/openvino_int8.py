@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from birefnet.data.masks import read_mask
 from birefnet.errors import require
 from birefnet.export.calibration import calibration_pictures
-from birefnet.pixels.picture import read_picture
 from birefnet.pixels.prepare import InputSpec
 from birefnet.runtimes.openvino_deform import SAMPLES
 
@@ -103,7 +103,7 @@ def _read_mask(path: Path, spec: InputSpec) -> NDArray[np.float32]:
     """(1, 1, spec.height, spec.width) in [0, 1]."""
     from PIL import Image
 
-    grey = Image.fromarray(read_picture(path).rgb[..., 0])
+    grey = Image.fromarray(read_mask(path).accepted("calibration"))
     scaled = grey.resize((spec.width, spec.height), Image.Resampling.BILINEAR)
     return np.asarray(scaled, np.float32)[None, None] / np.float32(255)
 
