@@ -178,7 +178,7 @@ def test_a_jpeg_in_colour_that_holds_grey_is_grey(tmp_path: Path) -> None:
 
 def test_who_refuses_what() -> None:
     no_alpha = {"colour-mask", "transparent-mask", "dim-mask", "class-mask"}
-    assert REFUSED["training"] == REFUSED["validation"] == REFUSED["calibration"] == no_alpha
+    assert REFUSED["training"] == REFUSED["calibration"] == no_alpha
     assert REFUSED["truth"] == no_alpha | {"deep-mask", "tinted-mask"}
     assert REFUSED["prediction"] == REFUSED["truth"] - {"dim-mask"}
     assert set(WANTED) <= set(KINDS)  # what a reader notes, the check of a folder can show

@@ -38,7 +38,7 @@ Kind = Literal[
     "class-mask",
     "trimap",
 ]
-Use = Literal["training", "validation", "calibration", "truth", "prediction"]
+Use = Literal["training", "calibration", "truth", "prediction"]
 
 # What is wanted in place of each oddity: the end of a sentence.
 WANTED: Mapping[Kind, str] = MappingProxyType(
@@ -62,7 +62,6 @@ _FAINT: frozenset[Kind] = frozenset({"dim-mask"})
 REFUSED: Mapping[Use, frozenset[Kind]] = MappingProxyType(
     {
         "training": _NO_ALPHA,
-        "validation": _NO_ALPHA,
         "calibration": _NO_ALPHA,
         "truth": _NO_ALPHA | _CONVERTED,
         "prediction": (_NO_ALPHA | _CONVERTED) - _FAINT,
