@@ -6,6 +6,8 @@ import socket
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from birefnet.runtimes.options import RuntimeOptions
@@ -198,6 +200,18 @@ def test_the_operators_root_path_wins_and_odd_headers_change_nothing(make: Any) 
     for host in ("a b", "a/b", "", "a@b", "a:b"):
         odd = {"X-Forwarded-Host": host, "X-Forwarded-Proto": "javascript"}
         assert "http://testserver/cut/v1/remove" in client.get("/docs", headers=odd).text
+
+
+@pytest.mark.parametrize("root", ["", "/cut"])
+def test_an_app_that_holds_this_one(make_client: Any, root: str) -> None:
+    inner = create_app(make_client(root_path=root).service, PAGE)
+    client = TestClient(Starlette(routes=[Mount("/all", inner)]), follow_redirects=False)
+    assert client.get("/all/v1/models").json()["models"] and client.head("/all/v1/models/").status_code == 200
+    assert client.get("/all/").text == "<!doctype html>" and client.get("/all/main.js").status_code == 200
+    assert client.get("/all/openapi.json").json()["servers"] == [{"url": f"{root}/all"}]
+    made = client.post(f"/all{URL}", json={"image_url": data_uri(picture())}).json()["image"]["url"]
+    assert made.startswith(f"http://testserver{root}/all/files/")
+    assert client.get(made.replace(f"{root}/all", "/all")).status_code == 200
 
 
 def test_the_page_alone_below_a_path() -> None:

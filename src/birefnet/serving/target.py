@@ -65,8 +65,12 @@ class RequestTarget:
         Whether a proxy has cut the root path off is seen by which of the two readings has a route.
         """
         path = _SLASHES.sub("/", _without_origin(scope)) or "/"
+        mounted = str(scope.get("root_path", ""))  # below which another app holds this one
+        if mounted and f"{path}/".startswith(f"{mounted}/"):
+            path = path[len(mounted) :] or "/"
         below = path[len(root) :] if f"{path}/".startswith(f"{root}/") else None
         readings = [path] if below is None else list(dict.fromkeys((below or "/", path)))
+        root += mounted
         scope["root_path"] = root
         for reading in readings:
             for start, routes in ((reading, self._routes), (reading.rstrip("/") or "/", self._without_page())):
