@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from birefnet import Remover
-from birefnet.runtimes.machine import physical_cores
+from birefnet.cpus import default_threads
 
 PHOTOS = sorted((Path(__file__).parents[1] / "examples" / "photos").glob("*.jpg"))
 LOST = 0  # in place of a status: no answer
@@ -201,7 +201,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=500)
     parser.add_argument("--clients", type=int, default=16)
-    parser.add_argument("--threads", type=int, default=physical_cores())
+    parser.add_argument("--threads", type=int, default=default_threads())
     parser.add_argument("--model", default="nano")
     parser.add_argument("--part", choices=("load", "overload", "stop"), action="append")
     options = parser.parse_args()

@@ -17,11 +17,13 @@ from tests.core_import import is_core
 PACKAGE = Path(birefnet.__file__).parent
 
 # room -> what it may import of ours, wherever the import stands
-GROUND = {"errors", "files", "memory"}
+GROUND = {"errors", "files", "memory", "cpus", "processes"}
 ARROWS = {
     "errors": set(),
     "files": set(),
     "memory": {"errors"},
+    "cpus": set(),
+    "processes": set(),
     "pixels": GROUND,
     "network": GROUND,
     "weights": {*GROUND, "pixels", "network"},
@@ -45,6 +47,8 @@ LIBRARIES = {
     "errors": set(),
     "files": set(),
     "memory": set(),
+    "cpus": set(),
+    "processes": set(),
     "pixels": {"numpy", "PIL"},
     "network": set(),
     "weights": {"numpy", "safetensors", "huggingface_hub", "platformdirs", "tqdm"},

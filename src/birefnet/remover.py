@@ -160,7 +160,9 @@ class Remover:
         mode: "eager", or for PyTorch "compiled" or "graphs"; see `birefnet.runtimes.torch.TorchRuntime`.
         memory: "normal", or "low", which is slower; see `birefnet.runtimes.options.RuntimeOptions`.
         offline: never download.
-        threads: CPU threads; None for the physical cores this process may use.
+        threads: CPU threads; None for what the runtime takes by itself: the physical cores this process may use (or
+            `OMP_NUM_THREADS`), and in PyTorch as many as PyTorch is set to. PyTorch has one number for the process, so
+            it is set for the length of each run only.
         sharpen: whether the picture's own edges guide the alpha's enlargement; None for what suits the model.
         refine: whether to find the subject's own colours at its soft edges: True or False, or the name of a method, as
             for `birefnet.pixels.foreground.estimate_foreground`.

@@ -10,7 +10,8 @@ import pytest
 from birefnet.runtimes import allocator
 
 FAULTS = """
-import resource
+import ctypes, resource
+ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: with pages of 2 MiB there would be few faults
 import numpy as np
 from birefnet.runtimes.allocator import give_back_freed_memory, keep_freed_memory
 

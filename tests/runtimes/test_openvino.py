@@ -153,7 +153,7 @@ def test_bfloat16_only_where_the_processor_computes_with_it(monkeypatch: pytest.
 
 
 def test_settings_fit_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(machine, "physical_cores", lambda: 7)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.setenv("BIREFNET_CACHE", str(tmp_path))
     assert make_settings("cpu", "latency", "bfloat16", None, cache=False) == {
         "PERFORMANCE_HINT": "LATENCY",

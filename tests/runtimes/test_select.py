@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -153,27 +152,6 @@ def test_explain_survives_broken_libraries(monkeypatch: pytest.MonkeyPatch) -> N
     assert facts["choice"]["onnx"] is None
     assert facts["choice"]["torch"] is None
     assert any("onnxruntime does not import" in warning for warning in facts["warnings"])
-
-
-def test_cores_are_those_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = {
-        machine._TOPOLOGY.format(cpu): siblings for cpu, siblings in ((0, "0,4"), (4, "0,4"), (1, "1,5"), (5, "1,5"))
-    }
-    monkeypatch.setattr(machine, "usable_cpus", lambda: {0, 4, 1})
-    monkeypatch.setattr(machine, "_read", lambda path: texts.get(path, ""))
-    assert machine.physical_cores() == 2
-    texts["/sys/fs/cgroup/cpu.max"] = "150000 100000"
-    assert machine.physical_cores() == 1
-    texts["/sys/fs/cgroup/cpu.max"] = "max 100000"
-    assert machine.physical_cores() == 2
-    texts.update({"/sys/fs/cgroup/cpu.max": "", "/sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1"})
-    texts["/sys/fs/cgroup/cpu/cpu.cfs_period_us"] = "100000"
-    assert machine.physical_cores() == 2
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity on this system")
-def test_affinity_counts() -> None:
-    assert machine.usable_cpus() == os.sched_getaffinity(0)
 
 
 def test_a_checkpoint_says_which_input_it_takes(tmp_path: Path) -> None:

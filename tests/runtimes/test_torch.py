@@ -38,6 +38,16 @@ class Sum(nn.Module):
         return Prediction(y / self.through * self.scale)
 
 
+class Fragile(Sum):
+    """In half precision, a picture with a value above 50 gives infinity."""
+
+    def forward(self, x: torch.Tensor) -> Prediction:
+        y = super().forward(x).logits
+        half = x.dtype != torch.float32
+        large = x.amax(dim=(1, 2, 3), keepdim=True) > 50
+        return Prediction(torch.where(large, float("inf"), y) if half else y)
+
+
 def test_runs() -> None:
     runtime = TorchRuntime(Sum().train(), SPEC, name="sum", device="cpu", dtype="float32")
     assert isinstance(runtime, Runtime)
@@ -61,17 +71,19 @@ def test_half_precision_is_near() -> None:
 
 
 def test_overflow_in_half_precision_is_repeated_in_float32(caplog: pytest.LogCaptureFixture) -> None:
-    runtime = TorchRuntime(Sum(), SPEC, name="sum", device="cpu", dtype="bfloat16")
-    runtime._model = runtime._model.half()  # float16 on a CPU is refused, but it overflows early
-    runtime._dtype = torch.float16
-    runtime._model.through = 1e5
+    runtime = TorchRuntime(Fragile(), SPEC, name="sum", device="cpu", dtype="bfloat16")
+    fine, large = BATCH[:1], BATCH[1:] + 100
+    before = runtime(fine)
+    assert not np.array_equal(before, fine.sum(1, keepdims=True))  # half precision
     with caplog.at_level(logging.WARNING):
-        logits = runtime(BATCH)
-    np.testing.assert_allclose(logits, BATCH.sum(1, keepdims=True), atol=1e-3)
-    assert runtime.dtype == "float32"
-    assert "overflowed in float16" in caplog.text
+        logits = runtime(np.concatenate([fine, large]))
+    np.testing.assert_allclose(logits[1:], large.sum(1, keepdims=True), atol=1e-3)  # float32
+    np.testing.assert_array_equal(logits[:1], before)
+    assert "overflows in bfloat16" in caplog.text
     caplog.clear()
-    runtime(BATCH)
+    np.testing.assert_array_equal(runtime(large), logits[1:])
+    np.testing.assert_array_equal(runtime(fine), before)  # what ran before it does not matter
+    assert runtime.dtype == "bfloat16"
     assert not caplog.text
 
 
@@ -132,13 +144,25 @@ def test_a_network_runs_in_its_inference_form(memory: Memory) -> None:
     np.testing.assert_allclose(runtime(BATCH), wanted, atol=1e-4)
 
 
-def test_threads_are_those_asked_for() -> None:
-    before = torch.get_num_threads()
-    try:
-        TorchRuntime(Sum(), SPEC, device="cpu", threads=1)
-        assert torch.get_num_threads() == 1
-    finally:
-        torch.set_num_threads(before)
+class Counting(Sum):
+    """Notes how many threads there are at each run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[int] = []
+
+    def forward(self, x: torch.Tensor) -> Prediction:
+        self.seen.append(torch.get_num_threads())
+        return super().forward(x)
+
+
+def test_threads_are_those_asked_for_while_it_runs() -> None:
+    before, network = torch.get_num_threads(), Counting()
+    runtime = TorchRuntime(network, SPEC, device="cpu", threads=before + 1)
+    assert torch.get_num_threads() == before
+    runtime(BATCH)
+    assert network.seen == [before + 1]
+    assert torch.get_num_threads() == before
 
 
 def test_graphs_and_unknown_ways() -> None:

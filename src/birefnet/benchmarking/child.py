@@ -17,8 +17,9 @@ from typing import Any, Protocol, Self
 
 from birefnet.benchmarking.job import Job
 from birefnet.benchmarking.table import BACKENDS, REFERENCE, stored
-from birefnet.errors import BiRefNetError, ConfigError, DeviceError, MissingExtra
+from birefnet.errors import BiRefNetError, ConfigError, DeviceError, MissingExtra, OutOfMemory
 from birefnet.files import write_json
+from birefnet.runtimes.threads import own_process
 
 PRODUCT_SIDE = 2048
 _PRODUCT_RUNS = 10
@@ -133,10 +134,10 @@ def main(step: str, job: str, result: str) -> None:
     """Do one step; whatever goes wrong becomes a sentence in the result."""
     try:
         found = STEPS[step](Job(**json.loads(Path(job).read_text())))
+    except (MemoryError, OutOfMemory):
+        found = {"status": "failed", "reason": "ran out of memory"}
     except _CANNOT_BE as error:
         found = {"status": "left out", "reason": _first_line(error)}
-    except MemoryError:
-        found = {"status": "failed", "reason": "ran out of memory"}
     except Exception as error:  # the libraries' exceptions have no common base but this
         kind = "" if isinstance(error, BiRefNetError) else f"{type(error).__name__}: "
         found = {"status": "failed", "reason": f"{kind}{_first_line(error)}"}
@@ -160,5 +161,6 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
+    own_process()
     _end_with_parent()
     main(*sys.argv[1:])

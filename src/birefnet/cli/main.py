@@ -189,6 +189,9 @@ def _talk_on_stderr() -> Iterator[None]:
 
 def main() -> None:
     """The console script."""
+    from birefnet.runtimes.threads import own_process
+
+    own_process()
     with ended_by_signals():
         code = run(sys.argv[1:])
     sys.exit(code)

@@ -11,6 +11,7 @@ import platform
 import threading
 import zipfile
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ import numpy as np
 
 from birefnet.errors import DeviceError, InputError, WeightsError, require
 from birefnet.pixels.prepare import InputSpec
+from birefnet.processes import PerProcess
 from birefnet.runtimes.base import Batch, Logits, check_batch, check_logits, fits, spec_at
+from birefnet.runtimes.threads import CpuThreads
 from birefnet.runtimes.torch import choose_device
 from birefnet.weights.facts import to_spec
 
@@ -35,7 +38,7 @@ class AotiRuntime:
         name: what to call it; None for the file's name.
         size: (width, height) to run at instead of the network's own; multiples of 32.
         device: "auto" for the one that it was made for, or that one's name; a GPU may have a number ("cuda:1").
-        threads: CPU threads of PyTorch, for the whole process; None leaves them as they are.
+        threads: CPU threads; as for `birefnet.runtimes.torch.TorchRuntime`.
         defaults: what to take where the package does not say.
 
     Raises:
@@ -64,9 +67,8 @@ class AotiRuntime:
         self.spec = spec_at(own, size, dynamic=self.dynamic, name=self.name)
         self._batch: int | None = facts.get("batch")
         self._torch = torch
-        self._lock = threading.Lock()  # a compiled package keeps its buffers between runs
-        if threads is not None:
-            torch.set_num_threads(threads)
+        self._lock = PerProcess(threading.Lock)  # a compiled package keeps its buffers between runs
+        self._threads = CpuThreads(threads) if self.device == "cpu" else nullcontext
         self._run = _open(torch, self.path, self.device, compiled=bool(facts.get("compiled")))
 
     def __call__(self, batch: Batch) -> Logits:
@@ -85,7 +87,7 @@ class AotiRuntime:
         """Logits of up to `count` pictures by a package that takes just so many."""
         missing = count - len(batch)
         whole = np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), np.float32)]) if missing else batch
-        with self._lock, self._torch.inference_mode():
+        with self._lock(), self._threads(), self._torch.inference_mode():
             logits = self._run(self._torch.from_numpy(np.ascontiguousarray(whole)).to(self.device))
         return np.asarray(logits[: len(batch)].cpu().numpy(), np.float32)
 

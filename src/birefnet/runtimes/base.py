@@ -98,16 +98,25 @@ def fits(runtime: Runtime, batch: Batch, *, low: bool = False) -> AbstractContex
     return memory.fitting(f"`{runtime.name}` at {width}x{height} pixels on `{runtime.device}`", hint=hint)
 
 
+def check_shape(logits: Logits, batch: Batch, name: str) -> Logits:
+    """Give back the logits if they are of the batch's shape.
+
+    Raises:
+        WeightsError: if they are not.
+    """
+    wanted = (batch.shape[0], 1, *batch.shape[2:])
+    if logits.shape != wanted:
+        raise WeightsError(f"The network `{name}` gave an output of {logits.shape}, wanted {wanted}.")
+    return logits
+
+
 def check_logits(logits: Logits, batch: Batch, name: str) -> Logits:
     """Give back the logits if they are what a network must give; a wrong answer must never become a black square.
 
     Raises:
         WeightsError: if their shape does not belong to the batch, or some are not finite.
     """
-    wanted = (batch.shape[0], 1, *batch.shape[2:])
-    if logits.shape != wanted:
-        raise WeightsError(f"The network `{name}` gave an output of {logits.shape}, wanted {wanted}.")
-    if not np.isfinite(logits).all():
+    if not np.isfinite(check_shape(logits, batch, name)).all():
         raise WeightsError(
             f"The network `{name}` gave values that are not finite: its weights are damaged, or its precision too low."
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from collections.abc import Iterable
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from birefnet import __version__
+from birefnet.cpus import physical_cores, usable_cpus
 
 PACKAGES = (
     *("numpy", "pillow", "pillow-heif", "onnxruntime", "onnxruntime-gpu"),
@@ -29,21 +29,6 @@ _CPU_FLAGS = {  # how the kernel names it -> how we do
     "asimddp": "dot-product",
     "bf16": "bf16",
 }
-_TOPOLOGY = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
-
-
-def physical_cores() -> int:
-    """How many physical cores this process may use: its affinity and container limit counted, hyper-threads not."""
-    usable = usable_cpus()
-    cores = {_read(_TOPOLOGY.format(cpu)) or str(cpu) for cpu in usable}
-    return max(1, min(len(cores), int(_quota() or len(cores))))
-
-
-def usable_cpus() -> set[int]:
-    """The logical CPUs this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return set(os.sched_getaffinity(0))
-    return set(range(os.cpu_count() or 1))
 
 
 def cpu() -> dict[str, Any]:
@@ -98,19 +83,6 @@ def system() -> dict[str, str]:
 def folder_bytes(folder: Path) -> int:
     """How much a folder's files hold; 0 where there is none."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-
-
-def _quota() -> float | None:
-    """CPUs that the container grants, from either version of Linux's control groups; None if unlimited."""
-    limit, _, period = _read("/sys/fs/cgroup/cpu.max").partition(" ")
-    if not period:
-        limit = _read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
-        period = _read("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
-    try:
-        quota = int(limit) / int(period)
-    except (ValueError, ZeroDivisionError):  # "max", or no such file
-        return None
-    return max(1.0, quota) if quota > 0 else None
 
 
 def _pairs(lines: Iterable[str]) -> Iterable[tuple[str, str]]:

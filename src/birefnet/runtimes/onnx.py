@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from birefnet.cpus import default_threads
 from birefnet.errors import DeviceError, MissingExtra, WeightsError
 from birefnet.memory import ran_out
 from birefnet.pixels.prepare import InputSpec
 from birefnet.runtimes.base import Batch, Logits, check_batch, check_logits, fits, spec_at
-from birefnet.runtimes.machine import physical_cores
 from birefnet.weights.facts import read_facts, to_spec
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class OnnxRuntime:
         name: what to call it; None for the file's name.
         size: (width, height) to run at instead of the network's own; multiples of 32.
         device: "cpu", "cuda", "cuda:1", "mps", or "auto" for a GPU that this ONNX Runtime supports, else the CPU.
-        threads: CPU threads; None for the physical cores this process may use.
+        threads: CPU threads; None for `birefnet.cpus.default_threads()`.
         defaults: what to take where the file does not say.
         keep_memory: keep what one run needed for the next. Without, each run on a CPU is slower by half, and memory is
             given back after it.
@@ -68,7 +68,7 @@ class OnnxRuntime:
             raise WeightsError(f"There is no file `{self.path}`.")
         library = _library()
         providers, self.device = _providers(library, device)
-        self._session = _open(library, self.path, providers, threads or physical_cores(), keep_memory)
+        self._session = _open(library, self.path, providers, threads or default_threads(), keep_memory)
         self._check_device(device)
         self._input, self._output = self._check_ports()
         self._type = _TYPES[self._input.type]

@@ -7,6 +7,7 @@ bfloat16 where the processor computes with it, compiled networks kept for the ne
 from __future__ import annotations
 
 import logging
+import os
 import queue
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -14,9 +15,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from birefnet.cpus import default_threads
 from birefnet.errors import ConfigError, DeviceError, WeightsError, require
 from birefnet.memory import ran_out
 from birefnet.pixels.prepare import InputSpec
+from birefnet.processes import PerProcess
 from birefnet.runtimes import machine
 from birefnet.runtimes.base import Batch, Logits, check_batch, check_logits, fits, spec_at
 from birefnet.weights.facts import read_facts, to_spec
@@ -44,9 +47,10 @@ class OpenVinoRuntime:
         name: what to call it; None for the file's name.
         size: (width, height) to run at instead of the network's own; multiples of 32.
         device: "auto" (the processor), "cpu", or as OpenVINO names them: "gpu", "gpu.1", "npu", in any case.
-        threads: CPU threads; None for the physical cores this process may use.
+        threads: CPU threads; None for `birefnet.cpus.default_threads()`.
         defaults: the input, where the file does not say.
-        mode: "latency" runs one picture at a time with all threads; "throughput" as many as OpenVINO thinks best.
+        mode: "latency" runs one picture at a time with all threads; "throughput" as many as OpenVINO thinks best, and
+            not in processes that are forked later.
         dtype: of the computation. "auto" is bfloat16 where the processor has instructions for it, else float32;
             devices other than "cpu" choose themselves.
         cache: keep the compiled network in the package's cache folder: quicker to start, at the price of disk space.
@@ -95,18 +99,25 @@ class OpenVinoRuntime:
         fixed = None if self.dynamic else (shape[3].get_length(), shape[2].get_length())
         own = to_spec(facts, self.path, defaults=defaults, fixed=fixed)
         self.spec = spec_at(own, size, dynamic=self.dynamic, name=self.name)
-        self._requests = _make_requests(self._compiled, mode)
+        self._requests = PerProcess(lambda: _make_requests(self._compiled, mode))
+        self._process = os.getpid() if mode == "throughput" else None
 
     def __call__(self, batch: Batch) -> Logits:
         """(B, 3, h, w) float32 normalised -> (B, 1, h, w) float32 logits; see `Runtime`."""
         check_batch(batch, self.spec, dynamic=self.dynamic)
+        if self._process not in (None, os.getpid()):
+            raise DeviceError(
+                f"`{self.name}` was loaded before this process was forked; its streams of OpenVINO are not here.",
+                hint='load it in the process that uses it, or start processes by the method "spawn"',
+            )
         parts = np.split(batch, len(batch)) if self._one_by_one else [batch]
         with fits(self, batch):
             logits = np.concatenate([self._run(part) for part in parts])
         return check_logits(logits, batch, self.name)
 
     def _run(self, batch: Batch) -> Logits:
-        request = self._requests.get()  # a request's memory is large: callers wait for one instead of making another
+        requests = self._requests()
+        request = requests.get()  # a request's memory is large: callers wait for one instead of making another
         try:
             _stamp(request, self._output)
             request.infer([np.ascontiguousarray(batch, self._type)], share_inputs=True)
@@ -118,7 +129,7 @@ class OpenVinoRuntime:
                 raise
             raise WeightsError(f"OpenVINO could not run `{self.name}`: {_said(error)}") from error
         finally:
-            self._requests.put(request)
+            requests.put(request)
         if not self._gives_alpha:
             return np.asarray(output, np.float32)
         alpha = np.clip(np.asarray(output, np.float64), 1e-6, 1 - 1e-6)
@@ -176,7 +187,7 @@ def make_settings(device: str, mode: str, dtype: str, threads: int | None, *, ca
     if dtype in _HINTS:
         settings["INFERENCE_PRECISION_HINT"] = _HINTS[dtype]
     if device == "cpu":
-        settings["INFERENCE_NUM_THREADS"] = threads or machine.physical_cores()
+        settings["INFERENCE_NUM_THREADS"] = threads or default_threads()
         settings |= {"NUM_STREAMS": 1} if mode == "latency" else {}
     if cache:
         from birefnet.weights.download import cache_folder

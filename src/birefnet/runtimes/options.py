@@ -29,7 +29,9 @@ class RuntimeOptions:
             choice.
         mode: "eager", or for PyTorch "compiled" or "graphs"; see `birefnet.runtimes.torch.TorchRuntime`.
         memory: "normal", or "low" for PyTorch and ONNX Runtime: slower, and memory goes back to the system.
-        threads: CPU threads; None for the physical cores this process may use.
+        threads: CPU threads; None for what the runtime takes by itself: the physical cores this process may use (or
+            `OMP_NUM_THREADS`), and in PyTorch as many as PyTorch is set to. PyTorch has one number for the process, so
+            it is set for the length of each run only.
         offline: never download.
 
     Raises:

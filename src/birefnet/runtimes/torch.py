@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import platform
 import threading
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from birefnet.errors import ConfigError, DeviceError, require
 from birefnet.pixels.prepare import InputSpec
+from birefnet.processes import PerProcess
 from birefnet.runtimes import machine
-from birefnet.runtimes.allocator import keep_freed_memory
-from birefnet.runtimes.base import Batch, Logits, Memory, Mode, check_batch, check_logits, fits, spec_at
+from birefnet.runtimes.base import Batch, Logits, Memory, Mode, check_batch, check_logits, check_shape, fits, spec_at
+from birefnet.runtimes.threads import CpuThreads
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 logger = logging.getLogger(__name__)
@@ -30,8 +34,9 @@ class TorchRuntime:
     """A BiRefNet (or any module that gives a `Prediction`) on one device, in one precision.
 
     A BiRefNet is turned into its inference form: the same function with fewer operations, see
-    `birefnet.network.inference`. In half precision a network may overflow on some picture. The run is then repeated in
-    float32, and the network stays in float32 from then on, with a warning in the log.
+    `birefnet.network.inference`. In half precision a network may overflow on some picture. That picture is computed
+    again in float32, with the weights as they were rounded to half precision; so what becomes of a picture depends on
+    nothing that ran before it. From the first such picture on, the network is in memory in float32 as well.
 
     Args:
         model: moved to the device and put into evaluation mode; used up, not copied.
@@ -46,10 +51,11 @@ class TorchRuntime:
         mode: "eager"; "compiled" by `torch.compile`, which takes minutes at the first picture of a size and needs a
             C++ compiler (on a CPU) or Triton (on a GPU), and is kept for later runs; or "graphs", CUDA graphs, which
             are recorded at the first picture of a size.
-        memory: "normal", in which the process keeps freed memory for the next picture (Linux), or "low": smaller steps,
-            and memory goes back to the system.
-        threads: CPU threads for all of PyTorch in this process; None leaves them, unless the container grants fewer
-            cores than PyTorch has threads.
+        memory: "normal" or "low": smaller steps on a CPU. Where the process is our program's own, "normal" also keeps
+            freed memory for the next picture (Linux).
+        threads: CPU threads; None for as many as PyTorch takes. PyTorch has one number for the process: it is set for
+            the length of each run, see `birefnet.runtimes.threads`. In a process that was forked after PyTorch had
+            computed there is one thread, because OpenMP waits for ever for others.
 
     Raises:
         DeviceError: if this machine has no such device.
@@ -78,16 +84,18 @@ class TorchRuntime:
         self.mode = check_mode(mode, self.device)
         self._could_be_low = memory == "normal" and self.device == "cpu"
         self._torch = torch
-        self._lock = threading.Lock()
+        self._lock = PerProcess(threading.Lock)
         self._dtype = getattr(torch, choose_dtype(dtype, self.device))
-        self._model = self._make(model.eval(), check_memory(memory))
-        if self.device == "cpu":
-            _use_threads(torch, threads)
-            if memory == "normal":
-                keep_freed_memory()
+        on_cpu = self.device == "cpu"
+        self._threads = CpuThreads(threads, keep_memory=memory == "normal") if on_cpu else nullcontext
+        self._process = os.getpid()
+        with self._threads():
+            self._network = self._make(model.eval(), check_memory(memory))
+        self._model = self._in_mode(self._network)
+        self._wide: nn.Module | None = None
 
     def _make(self, model: nn.Module, memory: Memory) -> nn.Module:
-        """The module that runs: on the device, in the precision, in the mode."""
+        """The module that runs: on the device and in the precision."""
         torch = self._torch
         from birefnet.network import BiRefNet
         from birefnet.network.inference import cpu_form, inference_form
@@ -99,47 +107,57 @@ class TorchRuntime:
         model = model.to(device=self.device, dtype=self._dtype)
         if not self.device.startswith("mps"):
             model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return model
+
+    def _in_mode(self, network: nn.Module) -> nn.Module:
         if self.mode == "compiled":
             from birefnet.runtimes.compiled import compiled
 
-            return compiled(model)
+            return compiled(network)
         if self.mode == "graphs":
             from birefnet.runtimes.cuda_graphs import CudaGraphs
 
-            return CudaGraphs(model)
-        return model
+            return CudaGraphs(network)
+        return network
 
     @property
     def dtype(self) -> str:
-        """The precision it runs in now: "float32", "bfloat16" or "float16"."""
+        """The precision it runs in: "float32", "bfloat16" or "float16"."""
         return str(self._dtype).removeprefix("torch.")
 
     def __call__(self, batch: Batch) -> Logits:
         """(B, 3, h, w) float32 normalised -> (B, 1, h, w) float32 logits; see `Runtime`."""
         check_batch(batch, self.spec, dynamic=self.dynamic)
-        with fits(self, batch, low=self._could_be_low):
-            logits = self._run(batch)
-        if self.dtype != "float32" and not np.isfinite(logits).all():
-            self._widen()
-            with fits(self, batch, low=self._could_be_low):
-                logits = self._run(batch)
+        if self.device != "cpu" and self._process != os.getpid():
+            raise DeviceError(
+                f"`{self.name}` was loaded on `{self.device}` before this process was forked, which cannot use it.",
+                hint='load it in the process that uses it, or start processes by the method "spawn"',
+            )
+        with fits(self, batch, low=self._could_be_low), self._threads():
+            logits = check_shape(self._run(self._model, self._dtype, batch), batch, self.name)
+            overflowed = ~np.isfinite(logits).all(axis=(1, 2, 3))
+            if self.dtype != "float32" and overflowed.any():
+                logits[overflowed] = self._run(self._in_float32(), self._torch.float32, batch[overflowed])
         return check_logits(logits, batch, self.name)
 
-    def _run(self, batch: Batch) -> Logits:
+    def _run(self, model: nn.Module, dtype: torch.dtype, batch: Batch) -> Logits:
         torch = self._torch
         with torch.inference_mode():
-            tensor = torch.from_numpy(np.ascontiguousarray(batch)).to(self.device, self._dtype)
-            logits: Logits = self._model(tensor).logits.float().cpu().numpy()
+            tensor = torch.from_numpy(np.ascontiguousarray(batch)).to(self.device, dtype)
+            logits: Logits = model(tensor).logits.float().cpu().numpy()
         return logits
 
-    def _widen(self) -> None:
-        """Go over to float32 for good."""
-        with self._lock:
-            if self.dtype == "float32":
-                return
-            logger.warning("`%s` overflowed in %s; it runs in float32 from here on", self.name, self.dtype)
-            self._model = self._model.float()
-            self._dtype = self._torch.float32
+    def _in_float32(self) -> nn.Module:
+        """The network for pictures on which it overflows in half precision; made at the first of them."""
+        with self._lock():
+            if self._wide is None:
+                logger.warning(
+                    "`%s` overflows in %s on some picture; such pictures are computed again in float32, with the "
+                    "weights as they were rounded",
+                    *(self.name, self.dtype),
+                )
+                self._wide = self._in_mode(copy.deepcopy(self._network).float())
+            return self._wide
 
 
 def choose_device(device: str = "auto") -> str:
@@ -207,11 +225,3 @@ def check_memory(memory: Memory) -> Memory:
     if memory not in get_args(Memory):
         raise ConfigError(f"Unknown memory `{memory}`; wanted {', '.join(get_args(Memory))}.")
     return memory
-
-
-def _use_threads(torch: Any, threads: int | None) -> None:
-    if threads is not None:
-        torch.set_num_threads(threads)
-    elif machine.physical_cores() < torch.get_num_threads() and "OMP_NUM_THREADS" not in os.environ:
-        logger.info("PyTorch takes %d threads, as many as this process has cores", machine.physical_cores())
-        torch.set_num_threads(machine.physical_cores())

@@ -15,6 +15,7 @@ from birefnet.errors import ConfigError, DeviceError, WeightsError
 from birefnet.files import whole_file
 from birefnet.network.birefnet import BiRefNet
 from birefnet.network.config import BiRefNetConfig, TwoScale
+from birefnet.processes import torch_threads
 from birefnet.weights.fit import check_fit, skeleton_of
 from birefnet.weights.infer import infer_config
 from birefnet.weights.names import has_our_names, strip_prefixes, to_ours, to_released
@@ -23,6 +24,7 @@ from birefnet.weights.resolve import resolve
 from birefnet.weights.transfer import Progress
 
 
+@torch_threads()
 def load_model(
     source: str | os.PathLike[str] | Mapping[str, Any],
     *,

@@ -9,7 +9,6 @@ n windows of a block, heads h, D = C / h.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from typing import NamedTuple, cast
 
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from birefnet.network.backbones.base import Backbone, Groups, Maps
 from birefnet.network.backbones.swin import Mlp, PatchMerging, Swin, SwinBlock, SwinStage, WindowAttention
 from birefnet.network.inference.kernels import linear
+from birefnet.network.inference.recent import Recent
 
 _KEPT_PLANS = 8  # of a stage; two scales, shifted or not: two sizes of pictures
 
@@ -71,7 +71,7 @@ class _Stage(nn.Module):
         self.block_bytes = block_bytes
         self.blocks = nn.ModuleList(_Block(cast(SwinBlock, block), block_bytes) for block in stage.blocks)
         self.downsample = None if stage.downsample is None else _Merging(stage.downsample)
-        self._plans: OrderedDict[tuple[object, ...], list[Windows]] = OrderedDict()
+        self._plans: Recent[list[Windows]] = Recent(_KEPT_PLANS)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, H, W, C) -> the same shape, and (B, H/2, W/2, 2C)."""
@@ -90,13 +90,10 @@ class _Stage(nn.Module):
         batch, height, width, channels = x.shape
         dtype = x.dtype
         per_block = max(1, self.block_bytes // (3 * channels * x.element_size() * self.window**2))
-        key = (batch, height, width, shift, dtype)
-        if key not in self._plans:
-            self._plans[key] = list(_plan(batch, height, width, self.window, shift, per_block, dtype))
-            while len(self._plans) > _KEPT_PLANS:
-                self._plans.popitem(last=False)
-        self._plans.move_to_end(key)
-        return self._plans[key]
+        return self._plans.get(
+            (batch, height, width, shift, dtype),
+            lambda: list(_plan(batch, height, width, self.window, shift, per_block, dtype)),
+        )
 
 
 class _Block(nn.Module):
