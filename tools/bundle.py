@@ -1,6 +1,6 @@
 """Put a trained small model into the package.
 
-    python tools/bundle.py runs/nano/nano.safetensors --size 512 [--upsample guided] [--source TEXT]
+    python tools/bundle.py runs/nano/nano.safetensors [--size 576] [--upsample guided] [--source TEXT]
 
 Writes `nano.safetensors` (half precision, for PyTorch) and `nano.onnx` (the same, for ONNX Runtime) into
 src/birefnet/weights/bundled, the ONNX file compared with the network.
@@ -16,6 +16,7 @@ from birefnet.export.onnx import export_onnx
 from birefnet.export.options import ExportOptions
 from birefnet.pixels.prepare import InputSpec
 from birefnet.weights.checkpoint import load_model, save_model
+from birefnet.weights.zoo import ZOO
 
 BUNDLED = Path(__file__).parents[1] / "src" / "birefnet" / "weights" / "bundled"
 
@@ -23,8 +24,9 @@ BUNDLED = Path(__file__).parents[1] / "src" / "birefnet" / "weights" / "bundled"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("weights", type=Path)
-    parser.add_argument("--size", type=int, default=512)
-    parser.add_argument("--upsample", choices=("bilinear", "guided"), default="bilinear")
+    row = ZOO["nano"]
+    parser.add_argument("--size", type=int, default=row.size[0])
+    parser.add_argument("--upsample", choices=("bilinear", "guided"), default=row.upsample)
     parser.add_argument("--source", default="", help="where the weights came from, for the files' metadata")
     parser.add_argument("-o", "--output", type=Path, default=BUNDLED)
     arguments = parser.parse_args()

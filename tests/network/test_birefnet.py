@@ -154,8 +154,9 @@ def test_wrong_shapes_are_explained(shape: tuple[int, ...], message: str) -> Non
 
 
 def test_unknown_backbone() -> None:
-    with pytest.raises(ConfigError, match="did you mean `mobilenet_v2`"):
+    with pytest.raises(ConfigError, match="No backbone named `mobilenet_v3`") as caught:
         BiRefNetConfig(backbone="mobilenet_v3")
+    assert caught.value.hint == "did you mean `mobilenet_v2`?"
 
 
 def test_the_module_tree_is_the_one_that_weights_are_saved_in() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,9 +16,11 @@ from birefnet.pixels.prepare import IMAGENET_MEAN, InputSpec
 from birefnet.runtimes import machine
 from birefnet.runtimes.explain import explain
 from birefnet.runtimes.onnx import OnnxRuntime
-from birefnet.runtimes.select import check_size, select
+from birefnet.runtimes.options import RuntimeName
+from birefnet.runtimes.select import OPENERS, check_size, select
 from birefnet.weights import download
 from birefnet.weights.facts import read_safetensors, to_spec
+from birefnet.weights.formats import RUNTIMES, find_target
 
 
 def test_an_onnx_file(standin: Path) -> None:
@@ -91,6 +94,26 @@ def test_wrong_options_are_told_before_any_download() -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             select("general", **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("runtime", [name for name in RUNTIMES if name != "torch"])
+def test_the_hint_for_another_runtime_names_a_format_that_exists(runtime: RuntimeName) -> None:
+    """Bug G: the hint for `package` named no format that `birefnet export` knew."""
+    with pytest.raises(ConfigError, match=f"weights, which run in PyTorch, not in the runtime `{runtime}`") as caught:
+        select("general", runtime=runtime)
+    assert caught.value.hint == f"pack it first: birefnet export general --to {runtime}"
+    assert find_target(runtime)[0] == runtime
+
+
+def test_the_names_of_runtimes_are_those_of_the_table() -> None:
+    assert get_args(RuntimeName) == ("auto", *RUNTIMES) == ("auto", *OPENERS)
+
+
+def test_nano_runs_in_torch_when_asked() -> None:
+    pytest.importorskip("torch")
+    runtime = select("nano", runtime="torch", device="cpu", dtype="float32")
+    assert type(runtime).__name__ == "TorchRuntime"
+    assert (runtime.name, runtime.spec) == (select("nano").name, select("nano").spec)
 
 
 def test_a_file_runs_only_where_it_can(standin: Path, tmp_path: Path) -> None:

@@ -146,3 +146,12 @@ def test_needs_no_torch() -> None:
     code = "import sys, birefnet.weights.zoo, birefnet.weights.download, birefnet.weights.names, birefnet.cli.models; "
     code += "assert not {'torch', 'onnxruntime', 'numpy', 'huggingface_hub'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_one_mean_and_deviation_of_imagenet() -> None:
+    pytest.importorskip("torch")
+    from birefnet.network.backbones import mobilenet_v2  # which may import nothing of pixels
+    from birefnet.pixels.prepare import IMAGENET_MEAN, IMAGENET_STD
+
+    assert (ZOO["general"].mean, ZOO["general"].std) == (IMAGENET_MEAN, IMAGENET_STD)
+    assert (mobilenet_v2._MEAN, mobilenet_v2._DEVIATION) == (IMAGENET_MEAN, IMAGENET_STD)

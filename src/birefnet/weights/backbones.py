@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from birefnet.errors import UnknownModel, WeightsError
-from birefnet.network.backbones import find_backbone
+from birefnet.network.backbones import BACKBONES, find_backbone
 from birefnet.weights.fit import is_finite, several
-from birefnet.weights.infer import SIGNS, find_backbone_of
+from birefnet.weights.infer import find_backbone_of
 from birefnet.weights.layouts import LAYOUTS, OURS, WHOLE, Layout, find_layout
 from birefnet.weights.names import has_our_names, strip_prefixes, to_ours
 from birefnet.weights.resolve import resolve
@@ -178,7 +178,8 @@ def _check(
     differences = [several(names, kind, SHOWN) for names, kind in kinds if names]
     if differences:
         raise WeightsError(
-            f"{where} ({layout.title}) does not fit a {name}: {'; '.join(differences)}. Known are {', '.join(SIGNS)}"
+            f"{where} ({layout.title}) does not fit a {name}: {'; '.join(differences)}. "
+            f"Known are {', '.join(BACKBONES)}"
         )
     bad = [f"`{theirs}`" for theirs in kept.values() if not is_finite(state[theirs])]
     if bad:

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 Triple = tuple[float, float, float]
+# As in `birefnet.pixels.prepare`, which needs numpy; the list of models is shown without it. A test compares them.
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
 IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 

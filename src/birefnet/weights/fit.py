@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from birefnet.errors import WeightsError
+from birefnet.network.backbones import BACKBONES
 from birefnet.network.birefnet import BiRefNet
 from birefnet.network.config import BiRefNetConfig
-from birefnet.weights.infer import SIGNS, released_config
+from birefnet.weights.infer import released_config
 from birefnet.weights.names import to_released
 
 SHOWN = 4  # examples of each kind of difference
@@ -86,7 +87,7 @@ def several(names: list[str], kind: str, shown: int = SHOWN) -> str:
 def _nearest(state: Mapping[str, Tensor]) -> str:
     """The released variant that most entries fit."""
     best, fitting, entries = "", -1, 0
-    for backbone in SIGNS:
+    for backbone in BACKBONES:
         wanted = skeleton_of(released_config(backbone)).state_dict()
         fits = sum(name in state and state[name].shape == tensor.shape for name, tensor in wanted.items())
         if fits > fitting:

@@ -7,7 +7,7 @@ same tensors.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from torch import Tensor
 
@@ -19,41 +19,6 @@ from birefnet.weights.names import to_ours
 
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
-
-
-class Sign(NamedTuple):
-    """What tells a backbone from all others: one entry's shape, and how many parts one of its lists has."""
-
-    entry: str
-    shape: Shape
-    parts: str
-    length: int
-
-
-def _dino(width: int, hidden: int, depth: int, *, gated: bool = False) -> Sign:
-    return Sign(f"blocks.0.mlp.{'fc1_g' if gated else 'fc1'}.weight", (hidden, width), "blocks", depth)
-
-
-SIGNS: dict[str, Sign] = {
-    "swin_v1_t": Sign("patch_embed.proj.weight", (96, 3, 4, 4), "layers.2.blocks", 6),
-    "swin_v1_s": Sign("patch_embed.proj.weight", (96, 3, 4, 4), "layers.2.blocks", 18),
-    "swin_v1_b": Sign("patch_embed.proj.weight", (128, 3, 4, 4), "layers.2.blocks", 18),
-    "swin_v1_l": Sign("patch_embed.proj.weight", (192, 3, 4, 4), "layers.2.blocks", 18),
-    "pvt_v2_b0": Sign("patch_embed1.proj.weight", (32, 3, 7, 7), "block3", 2),
-    "pvt_v2_b1": Sign("patch_embed1.proj.weight", (64, 3, 7, 7), "block3", 2),
-    "pvt_v2_b2": Sign("patch_embed1.proj.weight", (64, 3, 7, 7), "block3", 6),
-    "pvt_v2_b5": Sign("patch_embed1.proj.weight", (64, 3, 7, 7), "block3", 40),
-    "vgg16": Sign("conv1.0.weight", (64, 3, 3, 3), "conv4", 3),  # convolutions
-    "vgg16bn": Sign("conv1.0.weight", (64, 3, 3, 3), "conv4", 6),  # convolutions and norms
-    "resnet50": Sign("conv1.0.weight", (64, 3, 7, 7), "conv3", 6),
-    "dino_v3_s": _dino(384, 1536, 12),
-    "dino_v3_s_plus": _dino(384, 1536, 12, gated=True),
-    "dino_v3_b": _dino(768, 3072, 12),
-    "dino_v3_l": _dino(1024, 4096, 24),
-    "dino_v3_h_plus": _dino(1280, 5120, 32, gated=True),
-    "dino_v3_7b": _dino(4096, 8192, 40, gated=True),
-    "mobilenet_v2": Sign("stem.conv.weight", (32, 3, 3, 3), "blocks", 17),
-}
 
 
 def infer_config(state: Mapping[str, Tensor], two_scale: TwoScale | None = None) -> BiRefNetConfig:
@@ -110,7 +75,7 @@ def released_config(backbone: str) -> BiRefNetConfig:
 
 def find_backbone_of(shapes: Shapes) -> str | None:
     """The backbone that has entries of these shapes (names as in the backbone itself), or None; heads are ignored."""
-    for name, sign in SIGNS.items():
+    for name, sign in ((name, spec.sign) for name, spec in BACKBONES.items() if spec.sign is not None):
         if shapes.get(sign.entry) == sign.shape and _count(shapes, sign.parts) == sign.length:
             return name
     return None
@@ -126,7 +91,7 @@ def _backbone(shapes: Shapes) -> str:
         return found
     first = next(f"`{name}` {list(shape)}" for name, shape in shapes.items() if name.startswith(prefix))
     raise WeightsError(
-        f"The backbone in these weights is none of those known ({', '.join(SIGNS)}); its first entry is {first}"
+        f"The backbone in these weights is none of those known ({', '.join(BACKBONES)}); its first entry is {first}"
     )
 
 

@@ -5,13 +5,13 @@ A new variant is a row of `BACKBONES`. Building is lazy, so that reading the tab
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from birefnet.errors import ConfigError
+from birefnet.errors import ConfigError, did_you_mean
 
 Four = tuple[int, int, int, int]
 Maps = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -37,6 +37,15 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
 
+class Sign(NamedTuple):
+    """What tells a backbone's weights from all others': one entry's shape, and how many parts one of its lists has."""
+
+    entry: str
+    shape: tuple[int, ...]
+    parts: str
+    length: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackboneSpec:
     """One row of the table: what a backbone publishes, and how it is made.
@@ -45,11 +54,13 @@ class BackboneSpec:
         widths: channels of x1..x4.
         strides: input pixels per position of x1..x4.
         build: makes the backbone with fresh weights.
+        sign: by which its weights are known; None for one that must be named.
         frozen_by_default: whether training leaves its weights alone unless told otherwise.
     """
 
     widths: Four
     build: Callable[[], Backbone]
+    sign: Sign | None = None
     strides: Four = (4, 8, 16, 32)
     frozen_by_default: bool = False
 
@@ -60,7 +71,8 @@ def _swin(width: int, depths: Four, heads: Four, window: int) -> BackboneSpec:
 
         return Swin(width=width, depths=depths, heads=heads, window=window)
 
-    return BackboneSpec(widths=(width, 2 * width, 4 * width, 8 * width), build=build)
+    sign = Sign("patch_embed.proj.weight", (width, 3, 4, 4), "layers.2.blocks", depths[2])
+    return BackboneSpec(widths=(width, 2 * width, 4 * width, 8 * width), build=build, sign=sign)
 
 
 def _pvt_v2(widths: Four, depths: Four, mlp_ratios: Four = (8, 8, 4, 4)) -> BackboneSpec:
@@ -69,7 +81,8 @@ def _pvt_v2(widths: Four, depths: Four, mlp_ratios: Four = (8, 8, 4, 4)) -> Back
 
         return PVTv2(widths=widths, depths=depths, mlp_ratios=mlp_ratios)
 
-    return BackboneSpec(widths=widths, build=build)
+    sign = Sign("patch_embed1.proj.weight", (widths[0], 3, 7, 7), "block3", depths[2])
+    return BackboneSpec(widths=widths, build=build, sign=sign)
 
 
 def _vgg16(batch_norm: bool) -> BackboneSpec:
@@ -78,7 +91,8 @@ def _vgg16(batch_norm: bool) -> BackboneSpec:
 
         return VGG16(batch_norm=batch_norm)
 
-    return BackboneSpec(widths=(128, 256, 512, 512), build=build)
+    sign = Sign("conv1.0.weight", (64, 3, 3, 3), "conv4", 6 if batch_norm else 3)  # convolutions, and norms
+    return BackboneSpec(widths=(128, 256, 512, 512), build=build, sign=sign)
 
 
 def _resnet50() -> BackboneSpec:
@@ -87,7 +101,8 @@ def _resnet50() -> BackboneSpec:
 
         return ResNet50()
 
-    return BackboneSpec(widths=(256, 512, 1024, 2048), build=build)
+    sign = Sign("conv1.0.weight", (64, 3, 7, 7), "conv3", 6)
+    return BackboneSpec(widths=(256, 512, 1024, 2048), build=build, sign=sign)
 
 
 def _dino_v3(width: int, depth: int, heads: int, hidden: int, taps: Four, gated: bool = False) -> BackboneSpec:
@@ -96,7 +111,8 @@ def _dino_v3(width: int, depth: int, heads: int, hidden: int, taps: Four, gated:
 
         return DINOv3(width=width, depth=depth, heads=heads, hidden=hidden, taps=taps, gated=gated)
 
-    return BackboneSpec(widths=(width,) * 4, strides=(16, 16, 16, 16), build=build, frozen_by_default=True)
+    sign = Sign(f"blocks.0.mlp.{'fc1_g' if gated else 'fc1'}.weight", (hidden, width), "blocks", depth)
+    return BackboneSpec(widths=(width,) * 4, strides=(16, 16, 16, 16), build=build, sign=sign, frozen_by_default=True)
 
 
 def _mobilenet_v2() -> BackboneSpec:
@@ -105,7 +121,8 @@ def _mobilenet_v2() -> BackboneSpec:
 
         return MobileNetV2()
 
-    return BackboneSpec(widths=(24, 32, 96, 320), build=build)
+    sign = Sign("stem.conv.weight", (32, 3, 3, 3), "blocks", 17)
+    return BackboneSpec(widths=(24, 32, 96, 320), build=build, sign=sign)
 
 
 BACKBONES: dict[str, BackboneSpec] = {
@@ -134,10 +151,8 @@ def find_backbone(name: str) -> BackboneSpec:
     """The row called `name`.
 
     Raises:
-        ConfigError: if there is none; the message lists the names and the nearest one.
+        ConfigError: if there is none; the message lists the names, the hint is the nearest one.
     """
     if name in BACKBONES:
         return BACKBONES[name]
-    near = difflib.get_close_matches(name, BACKBONES, n=1)
-    hint = f" (did you mean `{near[0]}`?)" if near else ""
-    raise ConfigError(f"No backbone named `{name}`{hint}; known: {', '.join(BACKBONES)}")
+    raise ConfigError(f"No backbone named `{name}`; known: {', '.join(BACKBONES)}", hint=did_you_mean(name, BACKBONES))
