@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageCms
 
 from birefnet.errors import PictureError
@@ -86,29 +86,75 @@ def _apply(transform: ImageCms.ImageCmsTransform, strip: Image.Image) -> Image.I
     return converted
 
 
-def narrow(mode: str, format: str | None, extremes: tuple[float, float]) -> Callable[[NDArray[Any]], NDArray[np.uint8]]:
+def narrow(mode: str, format: str | None, values: ArrayLike) -> Callable[[NDArray[Any]], NDArray[np.uint8]]:
     """The function from grey values in one of `WIDE_MODES` to 8 bits.
 
-    16-bit grey runs to 65535. Files with 32-bit or floating-point grey do not say what white is; it is taken from
-    the smallest usual range that holds `extremes`, the least and greatest value of the picture.
+    Args:
+        values: all of a picture, or its least and greatest; see `shares`.
 
     Raises:
         PictureError: if no usual range fits.
     """
-    low, high = extremes
-    if mode.startswith("I;16") or (mode == "I" and format == "PNG"):
-        white = 65535.0
-    elif mode == "F" and low >= 0 and high <= 1:
-        white = 1.0
-    elif low >= 0 and high <= 255:
-        white = 255.0
-    elif mode == "I" and low >= 0 and high <= 65535:
-        white = 65535.0
+    if mode.startswith("I;16") or (mode == "I" and format in ("PNG", "PPM")):
+        scale = shares(np.zeros(1, np.uint16), top=255)
     else:
-        raise PictureError(f"Grey values from {low:g} to {high:g} have no known white; convert it to 16 bits first.")
-    scale = np.float32(255 / white)
+        scale = shares(np.asarray(values, np.float32 if mode == "F" else np.int32), top=255)
 
-    def to_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
-        return (values.astype(np.float32) * scale + np.float32(0.5)).astype(np.uint8)
+    def to_bytes(part: NDArray[Any]) -> NDArray[np.uint8]:
+        return (scale(part) + np.float32(0.5)).astype(np.uint8)
 
     return to_bytes
+
+
+_OUTSIDE = 0.01  # of the values; more are no overshoot of a filter but say that the range is another one
+
+
+def shares(
+    values: NDArray[Any], bits: int | None = None, *, top: float = 1
+) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
+    """The function from numbers like these to [0, top], where `top` is white.
+
+    Unsigned numbers of 16 bits or fewer use all of them. Others do not say what white is: it is taken from the smallest
+    usual range that holds them. Numbers of floating point are in 0..1 if half of those above 0 are, and what goes
+    beyond is cut off; signed ones are in their whole range if some of them are negative.
+
+    Args:
+        values: all of a picture, uint, int or float.
+        bits: that each has, if fewer than its type.
+
+    Raises:
+        PictureError: if no usual range fits.
+    """
+    low, white = _range(values, values.dtype.itemsize * 8 if bits is None else bits)
+    scale = np.float32(top / white)
+
+    def to_shares(part: NDArray[Any]) -> NDArray[np.float32]:
+        out = part.astype(np.float32)
+        if low:
+            out -= np.float32(low)
+        out *= scale
+        return np.clip(out, 0, top, out=out)
+
+    return to_shares
+
+
+def _range(values: NDArray[Any], bits: int) -> tuple[float, float]:
+    """The least value, and how far white is from it."""
+    kind = values.dtype.kind
+    if kind == "u" and bits <= 16:
+        return 0, 2**bits - 1
+    least, most = float(values.min()), float(values.max())
+    fits = np.isfinite(least) and np.isfinite(most)
+    if fits and least < 0 and np.count_nonzero(values < 0) > _OUTSIDE * values.size:
+        if kind == "i":
+            return -(2 ** (bits - 1)), 2**bits - 1
+        fits = False
+    if fits and kind == "f" and (most <= 1 or 2 * np.count_nonzero(values > 1) <= np.count_nonzero(values > 0)):
+        return 0, 1
+    full = 65535 if kind == "f" else 2 ** (bits - (kind == "i")) - 1
+    white = next((white for white in (255, 65535, full) if most <= white <= full), None)
+    if not fits or white is None:
+        raise PictureError(
+            f"Values from {least:g} to {most:g} have no known white; convert the picture to 16 bits first."
+        )
+    return 0, white

@@ -14,7 +14,8 @@ from PIL import ExifTags, Image
 
 from birefnet.errors import BiRefNetError, InputError, PictureError
 from birefnet.pixels import colour
-from birefnet.pixels.kinds import open_kind
+from birefnet.pixels.kinds import open_picture
+from birefnet.pixels.opened import Decoded, Opened
 from birefnet.pixels.strips import strips
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,13 @@ def read_picture(source: Source, *, max_pixels: int = MAX_PIXELS) -> Picture:
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
-        return _decode(source, "the image", max_pixels)
+        image = source
+
+        def load() -> Decoded:
+            image.load()
+            return Decoded(image)
+
+        return _decode(Opened(image.size, load), "the image", max_pixels)
     if isinstance(source, (str, Path)):
         try:
             with open(source, "rb") as stream:
@@ -87,13 +94,13 @@ def read_picture(source: Source, *, max_pixels: int = MAX_PIXELS) -> Picture:
 
 
 def _read(stream: BinaryIO, name: str, max_pixels: int) -> Picture:
-    with open_kind(stream, name) as image:
-        return _decode(image, name, max_pixels)
+    with open_picture(stream, name) as opened:
+        return _decode(opened, name, max_pixels)
 
 
-def _decode(image: Image.Image, name: str, max_pixels: int) -> Picture:
+def _decode(opened: Opened, name: str, max_pixels: int) -> Picture:
     """Check the size, decode, and convert; every failure of a decoder becomes a sentence."""
-    width, height = image.size
+    width, height = opened.size
     if not width or not height:
         raise PictureError(f"{name} has no pixels ({width}x{height}).")
     if width * height > max_pixels:
@@ -102,8 +109,7 @@ def _decode(image: Image.Image, name: str, max_pixels: int) -> Picture:
             f"{max_pixels / 1e6:.0f}; raise it with `max_pixels` if the picture can be trusted."
         )
     try:
-        image.load()
-        return _convert(_upright(image, name))
+        return _convert(_upright(opened.decode(), name))
     except BiRefNetError:
         raise
     except MemoryError as error:
@@ -112,28 +118,36 @@ def _decode(image: Image.Image, name: str, max_pixels: int) -> Picture:
         raise PictureError(f"{name} is damaged or cut short: {_reason(error)}.") from error
 
 
-def _upright(image: Image.Image, name: str) -> Image.Image:
+def _upright(decoded: Decoded, name: str) -> Decoded:
     """Apply the orientation in the EXIF data; broken EXIF data is no reason to refuse a picture."""
+    image, cover = decoded.image, decoded.cover
     try:
         # Asked after loading: for TIFF and HEIC the decoder has then turned the picture, and says so.
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception as error:
         logger.warning("ignoring the EXIF data of %s, which cannot be read: %s", name, error)
-        return image
-    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+        return decoded
+    if orientation not in _TURNS:
+        return decoded
+    turned = image.transpose(_TURNS[orientation])
+    turned.format = image.format
+    return decoded._replace(image=turned, cover=cover and cover.transpose(_TURNS[orientation]))
 
 
-def _convert(image: Image.Image) -> Picture:
-    """A loaded, upright Pillow image in any mode -> `Picture`, in strips."""
+def _convert(decoded: Decoded) -> Picture:
+    """Decoded, upright pixels in any mode -> `Picture`, in strips."""
+    image, whole_cover, _ = decoded
     width, height = image.size
-    to_srgb = colour.to_srgb(colour.flat_mode(image), image.info.get("icc_profile"))
+    to_srgb = _to_srgb(decoded)
     wide = image.mode in colour.WIDE_MODES
     if wide:
-        narrow = colour.narrow(image.mode, image.format, _extremes(image))
+        narrow = colour.narrow(image.mode, image.format, np.asarray(image))
+    transparent = whole_cover is not None or colour.has_alpha(image)
     rgb = np.empty((height, width, 3), np.uint8)
-    alpha = np.empty((height, width), np.float32) if colour.has_alpha(image) else None
+    alpha = np.empty((height, width), np.float32) if transparent else None
     for rows in strips(height, width):
-        strip = image.crop((0, rows.start, width, rows.stop))
+        box = (0, rows.start, width, rows.stop)
+        strip = image.crop(box)
         if wide:
             values = np.asarray(strip)
             flat, cover = Image.fromarray(narrow(values)), None
@@ -142,14 +156,22 @@ def _convert(image: Image.Image) -> Picture:
         else:
             flat, cover = colour.split_alpha(strip)
         rgb[rows] = np.asarray(to_srgb(flat))
+        if whole_cover is not None:
+            cover = whole_cover.crop(box)
         if alpha is not None and cover is not None:
             np.multiply(np.asarray(cover), np.float32(1 / 255), out=alpha[rows])
     return Picture(rgb, _unless_opaque(alpha))
 
 
-def _extremes(image: Image.Image) -> tuple[float, float]:
-    values = np.asarray(image)
-    return float(values.min()), float(values.max())
+def _to_srgb(decoded: Decoded) -> colour.Step:
+    """The function to sRGB by the picture's profile, or by what it says without one."""
+    image, _, space = decoded
+    profile = image.info.get("icc_profile")
+    if space is None or profile:
+        return colour.to_srgb(colour.flat_mode(image), profile)
+    whole = image.convert("RGB") if space.hdr else Image.new("RGB", (1, 1))  # only highlights need to be looked at
+    to_bytes = space.to_srgb(np.asarray(whole))
+    return lambda strip: Image.fromarray(to_bytes(np.asarray(strip.convert("RGB"))))
 
 
 def _from_array(array: NDArray[Any]) -> Picture:

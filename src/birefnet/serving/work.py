@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from birefnet.errors import BiRefNetError, ConfigError, PictureError
-from birefnet.pixels.kinds import find_kind, open_kind
+from birefnet.pixels.kinds import HEAD, find_kind, open_picture
 from birefnet.pixels.picture import read_picture
 from birefnet.pixels.prepare import InputSpec
 from birefnet.pixels.rendering import Rendering
@@ -128,14 +128,14 @@ def check_picture(data: bytes, max_pixels: int, field: str = "image") -> int:
     Raises:
         Refusal: (413) if there are too many, (415) if it is no picture or not only that, (422) if it is damaged.
     """
-    if find_kind(data[:16]) is None:
+    if find_kind(data[:HEAD]) is None:
         sentence = f"`{field}` is not a picture of a kind that can be read (JPEG, PNG, WebP, TIFF, GIF, BMP, AVIF ...)."
         raise Refusal(415, sentence, field=field, kind="image_load_error")
     told = "picture" if field == "image" else f"{field} picture"
     if why := why_refused(data):
         raise Refusal(415, f"The {told} {why}, and is refused.", field=field, kind="image_load_error")
     try:
-        with open_kind(io.BytesIO(data), f"the {told}") as image:
+        with open_picture(io.BytesIO(data), f"the {told}") as image:
             width, height = image.size
     except BiRefNetError as error:
         raise Refusal(422, str(error), field=field, kind="image_load_error") from error
