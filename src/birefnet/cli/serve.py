@@ -54,7 +54,7 @@ MemoryLimit = Annotated[
     typer.Option(
         "--memory-limit",
         metavar="SIZE",
-        help="Above it (2GB, say) models not in use are put away [default: none].",
+        help="Above it (2GB, say) models not in use are unloaded [default: none].",
         show_default=False,
     ),
 ]

@@ -16,7 +16,7 @@ Folders = Annotated[
     list[Path] | None,
     typer.Argument(
         metavar="[WEB_MODEL_FOLDER]...",
-        help="Models to offer besides the small one in the box: what `birefnet export MODEL --to web` wrote, or "
+        help="Models to offer besides the bundled small one: what `birefnet export MODEL --to web` wrote, or "
         "folders of such.",
         show_default=False,
     ),
@@ -33,7 +33,7 @@ def site(
     """Write the page as files that any web host serves: pictures are computed in the browser and never leave it.
 
     \b
-    birefnet site public                      the page with the small model in the box
+    birefnet site public                      the page with the bundled small model
     birefnet export lite --to web -o lite     another model for browsers ...
     birefnet site public lite --overwrite     ... and the page with both
     birefnet serve --web-only public          look at it here

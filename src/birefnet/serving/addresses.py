@@ -1,4 +1,4 @@
-"""Which addresses a server may fetch from on somebody's word: those of the public internet, and no others.
+"""Which addresses the server may fetch from when a request asks for it: those of the public internet, and no others.
 
 A name or a number is resolved once, every address it has is judged, and the connection goes to an address that was
 judged: a name whose second answer differs from its first gains nothing.

@@ -66,7 +66,7 @@ def router(service: Service) -> APIRouter:
 
 
 def files_router(service: Service) -> APIRouter:
-    """The route that hands results out; open to whoever knows their names, as an `<img>` sends no key."""
+    """The route that hands results out; open to all who know their names, as an `<img>` sends no key."""
     routes = APIRouter(prefix="/files", tags=["fal"])
 
     @routes.get(

@@ -1,4 +1,4 @@
-"""Around every request: a name for it, a limit on what it brings, an answer whatever happens, a line in the log."""
+"""Around every request: an id, limits on its size and time, an answer whatever happens, a line in the log."""
 
 from __future__ import annotations
 

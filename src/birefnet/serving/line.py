@@ -32,7 +32,7 @@ class Line:
     Attributes:
         stopping: whether only what was accepted is finished.
         taken: how many places are taken.
-        settings: what whoever runs the server decided.
+        settings: those of the server.
     """
 
     def __init__(self, settings: Settings) -> None:

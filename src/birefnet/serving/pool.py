@@ -1,4 +1,4 @@
-"""The loaded models: a copy of each for every device, and those longest unused put away when memory runs short."""
+"""The loaded models: a copy of each for every device, and the longest unused unloaded when memory runs short."""
 
 from __future__ import annotations
 
@@ -123,13 +123,13 @@ class Models:
         return limit is not None and resident_bytes() > limit
 
     def _make_room(self, spare: int = 1) -> None:
-        """Put away models nobody uses until memory and number are within their limits, and `spare` fit beside them."""
+        """Unload models not in use until memory and number are within their limits, and `spare` fit beside them."""
         most = self._settings.max_models
         while self._over() or (most is not None and len(self.loaded) + spare > most):
-            if not self._put_away_one(keep=1 - spare):
+            if not self._unload_one(keep=1 - spare):
                 return
 
-    def _put_away_one(self, keep: int) -> bool:
+    def _unload_one(self, keep: int) -> bool:
         """Forget the model that was not used for longest; False if the others are in use, or no more than `keep`."""
         with self._lock:
             idle = [name for name, slot in self._slots.items() if slot.runtimes and not slot.users]
@@ -139,7 +139,7 @@ class Models:
         slot.runtimes = ()
         gc.collect()
         give_back_freed_memory()
-        logger.info("put `%s` away", idle[0])
+        logger.info("unloaded `%s`", idle[0])
         return True
 
 

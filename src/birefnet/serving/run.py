@@ -25,7 +25,7 @@ class Server(uvicorn.Server):
     """A server whose first signal begins the end, and whose second one makes it short.
 
     After the first (SIGTERM, Ctrl-C, or SIGHUP of a terminal that is gone) new requests get 503 while what was accepted
-    is finished; then it listens no more. So whoever shares requests out among several servers is told in time, and
+    is finished; then it listens no more. So load balancers are told in time, and
     nothing accepted is lost.
     """
 
@@ -87,7 +87,7 @@ def run(app: ASGIApp, *, host: str, port: int, line: Line | None = None, grace: 
 
 @contextmanager
 def _hang_up_ends(server: Server) -> Iterator[None]:
-    """Let SIGHUP end a server as SIGTERM does, unless whoever started it (`nohup`) has it ignored."""
+    """Let SIGHUP end a server as SIGTERM does, unless it was started with SIGHUP ignored (`nohup`)."""
     if _HANG_UP is None or signal.getsignal(_HANG_UP) == signal.SIG_IGN:
         yield
         return

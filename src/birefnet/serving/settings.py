@@ -1,4 +1,4 @@
-"""What whoever runs the server decides, checked before anything starts."""
+"""The settings of the server, checked before anything starts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Settings:
         devices: where they run; each gets a copy of every loaded model, and computes one picture at a time. One
             that is named twice, in whatever spelling, has two copies.
         options: how models run, and whether they may be fetched; its device stands back behind `devices`.
-        memory_limit: bytes of memory above which models not in use are put away, the longest unused first; None for no
+        memory_limit: bytes of memory above which models not in use are unloaded, the longest unused first; None for no
             limit. The one asked for is always loaded.
         max_models: how many are loaded at most; None for no limit.
         queue: how many requests are under way at most, those being received and computed included; more get 429.

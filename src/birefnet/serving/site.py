@@ -81,7 +81,7 @@ def content_type(path: str) -> str:
 
 
 class Site:
-    """The page, its libraries, the small model in the box, and further models.
+    """The page, its libraries, the bundled small model, and further models.
 
     Args:
         folders: web model folders (`birefnet export --to web`), folders of them, or one site that was written before,

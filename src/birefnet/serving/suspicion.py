@@ -1,7 +1,7 @@
 """Files that are a picture and something else too, or cost far more than they weigh: refused before they are decoded.
 
-What the server sends is always encoded anew, so nothing foreign passes through it. But whoever uploads such a file has
-no picture in mind, and other programs behind this one may be less careful.
+What the server sends is always encoded anew, so nothing foreign passes through it. But such a file is not uploaded for
+the picture in it, and other programs behind this one may be less careful.
 """
 
 from __future__ import annotations

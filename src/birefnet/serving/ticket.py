@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class Abandoned(Exception):
-    """Nobody waits for this picture any more."""
+    """The client of this request has gone, or its time is over."""
 
 
 class Ticket:

@@ -47,7 +47,7 @@ class Turnstile(Generic[Device]):
 
     @contextmanager
     def device(self) -> Iterator[Device]:
-        """A device of one's own for as long as the context lasts."""
+        """A device that nobody else uses for as long as the context lasts."""
         with self._order.changed:
             self._order.wait(lambda: bool(self._free))
             device = self._free.popleft()
