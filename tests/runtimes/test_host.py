@@ -155,7 +155,7 @@ def test_what_cannot_run_in_a_forked_process_says_so_at_once(network: str) -> No
 
 OWNED = """
 import torch
-from birefnet.runtimes.threads import own_process
+from birefnet.libraries import own_process
 {make}
 own_process()
 torch.set_num_threads(3)
