@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ as_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, re
 
 
 @pytest.fixture
-def homeless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def homeless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """No cache chosen, a HOME that cannot be made, and a temporary folder of the test's own."""
     for name in ("BIREFNET_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
@@ -109,13 +111,18 @@ def test_an_account_without_a_home_can_use_every_door(home: str | None, tmp_path
     _check(result, tmp_path / f"birefnet-{os.getuid()}")
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A temporary folder for every user; pytest's own are closed to others."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o1777)
+        yield Path(name)
+
+
 @as_root
 @pytest.mark.parametrize("home", [None, "/nonexistent", "/root"], ids=["unset", "missing", "somebody else's"])
-def test_another_user_without_a_home_can_use_every_door(home: str | None, tmp_path: Path) -> None:
-    tmp_path.chmod(0o1777)
-    for folder in tmp_path.parents:  # pytest's own folders are closed to others
-        folder.chmod(folder.stat().st_mode | 0o001)
-    environment = {"TMPDIR": str(tmp_path), "PATH": os.environ["PATH"], **({"HOME": home} if home else {})}
+def test_another_user_without_a_home_can_use_every_door(home: str | None, open_folder: Path) -> None:
+    environment = {"TMPDIR": str(open_folder), "PATH": os.environ["PATH"], **({"HOME": home} if home else {})}
     try:
         result = subprocess.run(
             [sys.executable, "-c", DOORS],
@@ -124,7 +131,7 @@ def test_another_user_without_a_home_can_use_every_door(home: str | None, tmp_pa
         )
     except PermissionError:
         pytest.skip("this interpreter lies where no other user may go")
-    _check(result, tmp_path / "birefnet-54321")
+    _check(result, open_folder / "birefnet-54321")
 
 
 def _check(result: subprocess.CompletedProcess[str], cache: Path) -> None:

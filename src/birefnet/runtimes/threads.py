@@ -1,8 +1,8 @@
 """How many threads a runtime of PyTorch computes with.
 
 PyTorch has one number for a whole process, so only a program that owns its process, as the command line does, sets it
-for good (`libraries.own_process`). In any other process a runtime that was asked for a number of threads sets it for the length
-of each run.
+for good (`birefnet.libraries.own_process`). In any other process a runtime that was asked for a number of threads sets
+it for the length of each run.
 """
 
 from __future__ import annotations
