@@ -28,14 +28,11 @@ demo: .venv-demo/ready
 	@echo "Side by side:    demo/side-by-side/side-by-side.jpg"
 	@echo "Your own photo:  .venv-demo/bin/birefnet remove YOUR.jpg"
 
-# Training in a process of its own: its workers' signals end a process in which OpenVINO ran before (seen with 2026.4).
 test: .venv/ready
-	.venv/bin/python -m pytest -q tests/training
-	.venv/bin/python -m pytest -q --ignore=tests/training
+	.venv/bin/python -m pytest -q
 
 test-slow: .venv/ready
-	.venv/bin/python -m pytest -q -m slow tests/training
-	.venv/bin/python -m pytest -q -m "slow and not browser" --ignore=tests/training
+	.venv/bin/python -m pytest -q -m "slow and not browser"
 
 test-browser: .venv/ready tests/web/node_modules/ready
 	BIREFNET_VENDOR=tests/web/node_modules BIREFNET_BROWSER_TESTS=1 .venv/bin/python -m pytest -q -m browser

@@ -17,11 +17,9 @@ from tests.core_import import is_core
 PACKAGE = Path(birefnet.__file__).parent
 
 # room -> what it may import of ours, wherever the import stands
-GROUND = {"cache", "cpus", "errors", "files", "libraries", "memory", "processes"}
+GROUND = {"errors", "files", "memory", "cpus", "processes"}
 ARROWS = {
-    "cache": set(),
-    "libraries": {"cache", "processes"},
-    "errors": {"libraries"},
+    "errors": set(),
     "files": set(),
     "memory": {"errors"},
     "cpus": set(),
@@ -46,8 +44,6 @@ ARROWS = {
 # room -> what it may import of others at the head of its modules, besides torch in the modules that need it;
 # anything else is imported where it is used
 LIBRARIES = {
-    "cache": set(),
-    "libraries": set(),
     "errors": set(),
     "files": set(),
     "memory": set(),
@@ -55,7 +51,7 @@ LIBRARIES = {
     "processes": set(),
     "pixels": {"numpy", "PIL"},
     "network": set(),
-    "weights": {"numpy", "safetensors", "tqdm"},
+    "weights": {"numpy", "safetensors", "huggingface_hub", "platformdirs", "tqdm"},
     "runtimes": {"numpy"},
     "data": {"numpy", "PIL"},
     "evaluation": {"numpy", "PIL"},

@@ -7,10 +7,9 @@ those about a value given also derive from `ValueError`.
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Iterable
 from types import ModuleType
-
-from birefnet.libraries import load
 
 
 class BiRefNetError(Exception):
@@ -90,10 +89,10 @@ def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | No
     return by_lower[found[0]] if found else None
 
 
-def did_you_mean(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
-    """A hint that names the `nearest` of `known`; None where nothing is near."""
+def did_you_mean(word: str, known: Iterable[str], *, cutoff: float = 0.6, prefix: str = "") -> str | None:
+    """A hint that names the `nearest` of `known`, with `prefix` before it; None where nothing is near."""
     found = nearest(word, known, cutoff=cutoff)
-    return None if found is None else f"did you mean `{found}`?"
+    return None if found is None else f"did you mean `{prefix}{found}`?"
 
 
 def shortened(names: Iterable[object], most: int = 10, *, mark: str = "`") -> str:
@@ -104,7 +103,7 @@ def shortened(names: Iterable[object], most: int = 10, *, mark: str = "`") -> st
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """Import `module` of another library (see `birefnet.libraries`), or say which extra brings it.
+    """Import `module`, or say which extra brings it.
 
     Args:
         module: dotted name of the module, for example ``"torch"``.
@@ -114,7 +113,7 @@ def require(module: str, extra: str) -> ModuleType:
         MissingExtra: if the module is not installed.
     """
     try:
-        return load(module)
+        return importlib.import_module(module)
     except ModuleNotFoundError as error:
         # A module that is there but misses one of its own parts must not be blamed on the extra.
         if error.name is None or error.name.partition(".")[0] != module.partition(".")[0]:

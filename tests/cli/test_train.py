@@ -90,7 +90,7 @@ def test_a_dry_run_writes_nothing(birefnet: Run, recipe: Path, tmp_path: Path, m
         (("--set", "validation.metrics=[IoUU]"), 2, "did you mean `IoU`"),
         (("--set", "checkpoints.best=S", "--set", "validation.metrics=[MAE]"), 2, "checkpoints.best"),
         (("--set", "training.precision=fp16"), 2, "needs a GPU"),
-        (("--set", "training.phases.0.batch=1"), 2, "training.batch_norm=frozen"),
+        (("--set", "training.phases.0.batch=1"), 2, "`training.batch_norm` to frozen"),
         (("--set", "start=nowhere.safetensors"), 2, "nowhere.safetensors"),
         (("--json",), 2, "--dry-run"),
         (("--device", "cuda:7"), 2, "CUDA_VISIBLE_DEVICES"),
@@ -102,7 +102,8 @@ def test_mistakes_are_one_sentence(
     got, out, err = birefnet("train", recipe, "-o", tmp_path / "run", "--device", "cpu", *words)
     assert (got, out) == (code, "")
     last = [line for line in err.splitlines() if line.startswith("error: ")]
-    assert len(last) == 1 and said in last[0]
+    hint = [line for line in err.splitlines() if line.startswith("hint: ")]
+    assert len(last) == 1 and said in " ".join(last + hint)
     assert "Traceback" not in err and not (tmp_path / "run").exists()
 
 
@@ -116,7 +117,7 @@ def test_an_unreadable_picture_is_named_and_ends_the_run(birefnet: Run, recipe: 
 @pytest.mark.slow
 def test_a_launcher_that_is_told_to_stop_saves(recipe: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    changes = ["training.phases.0.epochs=500", "training.batch_norm=frozen", "training.save_every=10000"]
+    changes = ["training.phases.0.epochs=500", "`training.batch_norm` to frozen", "training.save_every=10000"]
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29731"]
     command += ["-m", "birefnet", "train", str(recipe), "-o", str(run), "--device", "cpu"]
     for change in changes:

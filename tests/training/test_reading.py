@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,7 @@ def test_stems_may_look_like_numbers(recipe_values: dict[str, Any]) -> None:
         ({"validation.set": "[a]"}, "did you mean `validation.sets`"),
         ({"start.weigths": "a"}, "did you mean `start.weights`"),
         ({"checkpoints.bets": "a"}, "did you mean `checkpoints.best`"),
-        ({"finetune": "{last: 1 epoch, factors: {ioo: 1}}"}, "did you mean `iou`"),
+        ({"finetune": "{last: 1 epoch, factors: {ioo: 1}}"}, "did you mean `finetune.factors.iou`"),
         ({"losses.bce": "-1"}, "negative"),
         ({"training.phases": "[]"}, "at least one phase"),
         ({"training.phases": "[{steps: 1, batch: 1}]"}, "`training.phases.0.size` is missing"),
@@ -102,8 +103,9 @@ def test_stems_may_look_like_numbers(recipe_values: dict[str, Any]) -> None:
     ],
 )
 def test_mistakes_are_named(path: Path, change: dict[str, str], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError) as caught:
         load_recipe(path, change)
+    assert re.search(message, f"{caught.value}; {caught.value.hint}")
 
 
 def _places(values: Any) -> Iterator[tuple[Any, Any]]:
@@ -177,8 +179,9 @@ def test_records_are_made_from_their_types() -> None:
 def test_a_name_finds_the_recipe_that_came_with_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert load_recipe(Path("dis5k")).name == "dis5k"
-    with pytest.raises(ConfigError, match="did you mean `dis5k`"):
+    with pytest.raises(ConfigError, match="no recipe `dis5`") as caught:
         load_recipe(Path("dis5"))
+    assert caught.value.hint == "did you mean `dis5k`?"
     # A file of that name that is here comes first; a path is never looked up by name.
     Path("dis5k").write_text("name: mine\n")
     with pytest.raises(ConfigError, match="is missing"):

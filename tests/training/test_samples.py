@@ -64,7 +64,7 @@ def test_a_killed_worker_is_explained() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
             raise AssertionError
 
-    with pytest.raises(DataError, match="want of memory"):
+    with pytest.raises(DataError, match="memory ran out"):
         next(batches(Deadly(), Keys(PLAN, 0, 4), workers=1, seed=0, pin=False))
 
 

@@ -22,6 +22,7 @@ from birefnet.errors import require
 from birefnet.export.calibration import calibration_pictures
 from birefnet.pixels.prepare import InputSpec
 from birefnet.runtimes.openvino_deform import SAMPLES
+from birefnet.runtimes.signal_stack import signal_stack_kept
 
 _LAYERS = ("Convolution", "MatMul", "GroupConvolution")
 _LAST = 3  # layers before the output that stay in float
@@ -53,7 +54,7 @@ def quantise(model: Any, pictures: CalibrationSet) -> Any:
         pictures: what the ranges of the activations are found on.
     """
     nncf: Any = require("nncf", "int8")
-    with _silent():
+    with signal_stack_kept(), _silent():
         return nncf.quantize(
             model,
             nncf.Dataset(pictures),
@@ -75,7 +76,7 @@ def quantise_within(model: Any, pictures: CalibrationSet, masks: list[Path], max
     """
     nncf: Any = require("nncf", "int8")
     examples = [(picture, _read_mask(mask, pictures.spec)) for picture, mask in zip(pictures, masks, strict=True)]
-    with _silent():
+    with signal_stack_kept(), _silent():
         return nncf.quantize_with_accuracy_control(
             model,
             nncf.Dataset(pictures),
@@ -111,7 +112,7 @@ def _read_mask(path: Path, spec: InputSpec) -> NDArray[np.float32]:
 def compress_weights(model: Any) -> Any:
     """A float32 `openvino.Model` -> one whose weights are 8-bit, with a scale and a zero point per output."""
     nncf: Any = require("nncf", "int8")
-    with _silent():
+    with signal_stack_kept(), _silent():
         return nncf.compress_weights(
             model,
             mode=nncf.CompressWeightsMode.INT8_ASYM,

@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class Recomputable(nn.Module):
@@ -49,7 +50,7 @@ def _still_statistics(module: nn.Module) -> Iterator[None]:
     """Inside, every batch norm of `module` moves copies of its running statistics, which are then thrown away."""
     kept: list[tuple[nn.Module, dict[str, torch.Tensor | None]]] = []
     for part in module.modules():
-        if isinstance(part, _BatchNorm):
+        if isinstance(part, BATCH_NORMS):
             kept.append((part, dict(part.named_buffers(recurse=False))))
     try:
         for part, buffers in kept:

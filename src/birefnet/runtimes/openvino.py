@@ -22,6 +22,7 @@ from birefnet.pixels.prepare import InputSpec
 from birefnet.processes import PerProcess
 from birefnet.runtimes import machine
 from birefnet.runtimes.base import Batch, Logits, check_batch, check_logits, fits, spec_at
+from birefnet.runtimes.signal_stack import signal_stack_kept
 from birefnet.weights.facts import read_facts, to_spec
 
 logger = logging.getLogger(__name__)
@@ -81,14 +82,15 @@ class OpenVinoRuntime:
         if not self.path.is_file():
             raise WeightsError(f"There is no file `{self.path}`.")
         openvino: Any = require("openvino", "openvino")
-        core = openvino.Core()
-        hardware, self.device = choose_device(core.available_devices, device)
-        self.dtype = choose_dtype(dtype, self.device)
-        settings = make_settings(self.device, mode, self.dtype, threads, cache=cache)
-        model = _read(core, self.path)
-        facts = read_facts(read_metadata(model), self.path)
-        output = _check_ports(model, self.path)
-        self._compiled = _compile(core, model, hardware, settings, self.path)
+        with signal_stack_kept():
+            core = openvino.Core()
+            hardware, self.device = choose_device(core.available_devices, device)
+            self.dtype = choose_dtype(dtype, self.device)
+            settings = make_settings(self.device, mode, self.dtype, threads, cache=cache)
+            model = _read(core, self.path)
+            facts = read_facts(read_metadata(model), self.path)
+            output = _check_ports(model, self.path)
+            self._compiled = _compile(core, model, hardware, settings, self.path)
         shape = model.inputs[0].get_partial_shape()
         del model
         self._type = _TYPES[self._compiled.inputs[0].get_element_type().get_type_name()]
@@ -190,7 +192,7 @@ def make_settings(device: str, mode: str, dtype: str, threads: int | None, *, ca
         settings["INFERENCE_NUM_THREADS"] = threads or default_threads()
         settings |= {"NUM_STREAMS": 1} if mode == "latency" else {}
     if cache:
-        from birefnet.cache import cache_folder
+        from birefnet.weights.download import cache_folder
 
         folder = cache_folder() / "openvino"
         folder.mkdir(parents=True, exist_ok=True)

@@ -177,7 +177,7 @@ class Recipe:
         return values
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     if isinstance(value, Interval):
         return value.count if value.unit == "steps" else str(value)
     if isinstance(value, tuple) and value and isinstance(value[0], Source):

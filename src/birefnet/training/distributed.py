@@ -8,14 +8,16 @@ accumulation does not count: the recipe decides.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from types import ModuleType
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from birefnet.errors import ConfigError, DeviceError, require
+from birefnet.errors import BiRefNetError, ConfigError, DeviceError, require
 from birefnet.network.recompute import Recomputable
 from birefnet.training.config import Recipe
 from birefnet.training.settings import TrainingConfig
@@ -96,9 +98,10 @@ class Team:
 
     def lost_others(self, error: RuntimeError) -> bool:
         """Whether the error is that another process has gone, which may have said why."""
-        signs = ("connection", "gloo", "nccl", "processgroup", "broken pipe", "timed out", "socket")
-        known = getattr(torch.distributed, "DistError", ())
-        return self.count > 1 and (isinstance(error, known) or any(sign in str(error).lower() for sign in signs))
+        if self.count == 1 or isinstance(error, BiRefNetError):
+            return False
+        # NCCL's are DistErrors. Gloo raises plain RuntimeErrors, which begin with the place in its source.
+        return isinstance(error, torch.distributed.DistError) or re.match(r"\[\S*\bgloo\b", str(error)) is not None
 
     def wait(self) -> None:
         """Go on when every process has come here."""
@@ -166,7 +169,7 @@ def synchronise_norms(network: nn.Module, team: Team) -> None:
     if team.device.type != "cuda":
         raise ConfigError(
             f"`training.batch_norm` is synchronised, which PyTorch can only do on NVIDIA or AMD GPUs, not on "
-            f"{team.device.type}; use `--set training.batch_norm=frozen`, or one process"
+            f"{team.device.type}; set `training.batch_norm` to frozen, or use one process"
         )
     nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
 
@@ -201,7 +204,7 @@ def _accelerator(recipe: Recipe, kind: str) -> Any:
         raise ConfigError(f"`training.precision` {recipe.training.precision} on {kind}: {error}") from error
 
 
-def _sharding(utils: Any) -> Any:
+def _sharding(utils: ModuleType) -> Any:
     """Accelerate's plugin for FSDP if the launcher asks for it, else None.
 
     Always the second version, whatever the launcher says: its default is the first, which PyTorch gives up.

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from birefnet.errors import ConfigError
 from birefnet.network import BiRefNet
 from birefnet.network.backbones import Backbone, find_backbone
+from birefnet.network.recompute import BATCH_NORMS
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ def freeze_norms(network: nn.Module) -> int:
     Returns:
         How many batch norms there are.
     """
-    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    norms = [module for module in network.modules() if isinstance(module, BATCH_NORMS)]
     for norm in norms:
         norm.eval()
     return len(norms)

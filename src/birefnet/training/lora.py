@@ -8,7 +8,6 @@ so that a state dict with them goes on with a run; `merged` gives the plain netw
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -43,7 +42,7 @@ def add_lora(network: BiRefNet, config: LoraConfig, *, convolutions: bool = Fals
         ConfigError: if the backbone has no layers that could be adapted, or the network has adapters already.
         MissingExtra: if `peft` is not installed.
     """
-    peft: Any = require("peft", "lora")
+    peft = require("peft", "lora")
     if has_lora(network):
         raise ConfigError("The network has adapters already; add them once")
     backbone = network.encoder.backbone

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from birefnet.errors import ConfigError, InputError
 from birefnet.network import Prediction
-from birefnet.training.settings import hint
+from birefnet.training.settings import unknown
 from birefnet.training.terms import TERMS
 
 
@@ -62,7 +62,7 @@ def check_terms(names: Iterable[str], prefix: str) -> None:
     known = [entry.name for entry in fields(LossWeights)]
     for name in names:
         if name not in known:
-            raise ConfigError(f"Unknown term `{prefix}{name}`{hint(name, known)}")
+            raise unknown("Unknown term", name, known, prefix)
 
 
 def laplacian(picture: Tensor) -> Tensor:

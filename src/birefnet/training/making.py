@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from birefnet.data.stream import Stream
 from birefnet.errors import ConfigError
 from birefnet.network import BiRefNet
 from birefnet.network.backbones.layers import DropPath
+from birefnet.network.recompute import BATCH_NORMS
 from birefnet.pixels.prepare import InputSpec
 from birefnet.training.config import Recipe
 from birefnet.training.freezing import BACKBONE, describe_rates, freeze_backbone, freeze_norms, keep_frozen
@@ -128,7 +128,7 @@ def check_batches(network: nn.Module, config: TrainingConfig, plan: Plan, proces
 
     What it would compute then is no statistics: after pooling, every channel has one value and becomes zero.
     """
-    if not any(isinstance(module, _BatchNorm) and module.training for module in network.modules()):
+    if not any(isinstance(module, BATCH_NORMS) and module.training for module in network.modules()):
         return
     for index, (_, batch) in enumerate(plan.sizes()):
         smallest = min(cut(batch // processes, config.micro_batch))
@@ -136,8 +136,8 @@ def check_batches(network: nn.Module, config: TrainingConfig, plan: Plan, proces
         if alone:
             raise ConfigError(
                 f"In `training.phases.{index}` a process computes a single sample at once, from which batch norm "
-                "cannot take statistics; use `--set training.batch_norm=frozen` (with weights to start from), or more "
-                "samples at once (`batch`, `micro_batch`)"
+                "cannot take statistics; set `training.batch_norm` to frozen (with weights to start from), or take "
+                "more samples at once (`batch`, `micro_batch`)"
             )
 
 

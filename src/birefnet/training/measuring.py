@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from birefnet.data.budget import available_memory
+from birefnet.network.recompute import BATCH_NORMS
 from birefnet.training.average import moving
 from birefnet.training.distributed import check_divisible, device_name
 from birefnet.training.estimate import Estimate, Memory, PartSize, PhaseTime
@@ -62,14 +62,20 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.now = self.peak = 0
         self._seen = {tensor.untyped_storage()._cdata for tensor in known}
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> Any:
         result = func(*args, **(kwargs or {}))
         for value in tree_leaves(result):
             if isinstance(value, Tensor):
                 self._see(value.untyped_storage())
         return result
 
-    def _see(self, storage: Any) -> None:
+    def _see(self, storage: torch.UntypedStorage) -> None:
         key, size = storage._cdata, storage.nbytes()
         if key not in self._seen:
             self._seen.add(key)
@@ -88,7 +94,7 @@ class _Measuring:
     def __init__(self, trainer: Trainer, processes: int) -> None:
         self.trainer, self.processes = trainer, processes
         self.device = trainer.team.device
-        norms = any(isinstance(module, _BatchNorm) and module.training for module in trainer.network.modules())
+        norms = any(isinstance(module, BATCH_NORMS) and module.training for module in trainer.network.modules())
         self.fewest = 2 if norms else 1  # samples with which a step works
         self.seconds_each = self.bytes_each = 0.0  # expected for a sample's pixel
 

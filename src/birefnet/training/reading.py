@@ -13,7 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from birefnet.data.config import Source
 from birefnet.errors import ConfigError, require
 from birefnet.training.config import Recipe
-from birefnet.training.settings import hint
+from birefnet.training.settings import unknown
 
 _PACKAGE = Path(__file__).parents[1]
 # Those of an installed package, then those of a checkout.
@@ -61,8 +61,9 @@ def find_recipe(path: Path) -> Path:
         return path
     known = {file.stem: file for book in reversed(_BOOKS) for file in sorted(book.glob("*.yaml"))}
     if path.name not in known:
-        near = hint(path.name, list(known), "") if known else "; give the path of a YAML file"
-        raise ConfigError(f"There is no recipe `{path}`{near}")
+        if not known:
+            raise ConfigError(f"There is no recipe `{path}`", hint="give the path of a YAML file")
+        raise unknown("There is no recipe", path.name, list(known))
     return known[path.name]
 
 
@@ -97,14 +98,14 @@ def make(record: type[Any], values: object, prefix: str = "") -> Any:
     entries = dict(values or {})
     for key in entries:
         if key not in kinds:
-            raise ConfigError(f"Unknown key `{prefix}{key}`{hint(str(key), list(kinds), prefix)}")
+            raise unknown("Unknown key", str(key), list(kinds), prefix)
     for entry in fields(record):
         if entry.name not in entries and entry.default is MISSING and entry.default_factory is MISSING:
             raise ConfigError(f"`{prefix}{entry.name}` is missing")
     return record(**{key: _convert(kinds[key], value, f"{prefix}{key}") for key, value in entries.items()})
 
 
-def _convert(kind: Any, value: object, key: str) -> Any:
+def _convert(kind: object, value: object, key: str) -> Any:
     """`value` as the type `kind` wants it, or a ConfigError that names `key`."""
     if get_origin(kind) in (Union, types.UnionType):
         return _convert_any(get_args(kind), value, key)
@@ -170,7 +171,7 @@ def _sources(value: object, key: str) -> tuple[Source, ...]:
     return tuple(sources)
 
 
-def _is(kind: Any, value: object) -> bool:
+def _is(kind: object, value: object) -> bool:
     if get_origin(kind) is Literal:
         return any(value == choice and type(value) is type(choice) for choice in get_args(kind))
     if kind is Any:
@@ -180,7 +181,7 @@ def _is(kind: Any, value: object) -> bool:
     return isinstance(kind, type) and isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
-def _wish(kind: Any) -> str:
+def _wish(kind: object) -> str:
     """A type in words."""
     if get_origin(kind) is Literal:
         choices = [str(choice) for choice in get_args(kind)]
@@ -189,7 +190,8 @@ def _wish(kind: Any) -> str:
         return _wish_list(get_args(kind))
     if is_dataclass(kind) or (get_args(kind) and isinstance(get_origin(kind), type)):
         return "keys with values"
-    return {int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(kind, str(kind))
+    words: dict[object, str] = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    return words.get(kind, str(kind))
 
 
 def _wish_list(kinds: tuple[Any, ...]) -> str:

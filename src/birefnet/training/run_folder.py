@@ -10,20 +10,23 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import torch
 
 import birefnet
 from birefnet.errors import ConfigError, DataError, MissingExtra, require
-from birefnet.files import write_whole
+from birefnet.files import write_json, write_text, write_whole
 from birefnet.pixels.writing import write_picture
 from birefnet.training.config import Recipe
 from birefnet.training.sheets import draw_sheet
 from birefnet.training.state import read_state
 from birefnet.training.validation import Judgement
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +45,7 @@ class RunFolder:
         self.state = path / "state" / "last.pt"
         self.log = Table(path / "log.csv")
         self.validation = Table(path / "validation.csv")
-        self._board: Any = None
+        self._board: SummaryWriter | None = None
 
     def weights(self, name: str) -> Path:
         """Where the weights called "last" or "best" are."""
@@ -90,7 +93,7 @@ class RunFolder:
         text = yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True, width=120)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            _write(self.path / "recipe.yaml", f"# All settings of the run, defaults included.\n{text}")
+            write_text(self.path / "recipe.yaml", f"# All settings of the run, defaults included.\n{text}")
             self._note(step, facts)
             self.log.forget_after(step)
             self.validation.forget_after(step)
@@ -134,7 +137,7 @@ class RunFolder:
         except (OSError, ValueError, KeyError, TypeError):
             calls = []
         calls.append({"from_step": step, "began": time.strftime("%Y-%m-%d %H:%M:%S"), **versions(), **facts})
-        _write(path, json.dumps({"calls": calls}, indent=2) + "\n")
+        write_json(path, {"calls": calls})
 
 
 class Table:
@@ -210,7 +213,7 @@ def _commit(folder: Path) -> str | None:
         return None
 
 
-def _board(folder: Path, step: int) -> Any:
+def _board(folder: Path, step: int) -> SummaryWriter | None:
     """TensorBoard's writer, which hides what an earlier call wrote about later steps; None if it is not installed."""
     try:
         require("tensorboard", "train")
@@ -220,11 +223,6 @@ def _board(folder: Path, step: int) -> Any:
     from torch.utils.tensorboard import SummaryWriter
 
     return SummaryWriter(str(folder), purge_step=step + 1)
-
-
-def _write(path: Path, text: str) -> None:
-    save: Callable[[BinaryIO], Any] = lambda stream: stream.write(text.encode())  # noqa: E731
-    write_whole(path, save)
 
 
 def _number(text: str | None) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing.util import Finalize
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -86,7 +87,7 @@ def batches(stream: Stream, keys: Keys, *, workers: int, seed: int, pin: bool) -
     """
     # Forked workers share the pictures in memory; elsewhere than on Linux forking is not safe or not there.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    closing = context.RawValue("b", 0)
+    closing = context.RawValue(ctypes.c_byte, 0)
     loader: DataLoader[Any] = DataLoader(
         Samples(stream),
         batch_sampler=keys,
@@ -98,12 +99,11 @@ def batches(stream: Stream, keys: Keys, *, workers: int, seed: int, pin: bool) -
         generator=torch.Generator().manual_seed(seed),
         multiprocessing_context=context if workers else None,
     )
-    close = partial(_close, closing)
-    atexit.register(close)  # runs before Python waits for the workers, should nobody have ended this generator
+    # Should nobody have ended this generator, Python runs this before it ends the workers and waits for them.
+    close = Finalize(None, _close, (closing,), exitpriority=0)
     try:
         yield from _made(loader)
     finally:
-        atexit.unregister(close)
         close()
 
 
@@ -119,7 +119,7 @@ def _made(loader: DataLoader[Any]) -> Iterator[Batch]:
         if "DataLoader worker" not in str(error):
             raise
         raise DataError(
-            "A process that makes samples was killed, usually for want of memory; "
+            "A process that makes samples was killed, usually because memory ran out; "
             "lower `training.workers` or keep fewer pictures in memory (`data.cache`)"
         ) from error
     finally:
@@ -140,11 +140,11 @@ def _signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _close(closing: Any) -> None:
+def _close(closing: ctypes.c_byte) -> None:
     closing.value = 1
 
 
-def _leave_signals_to_the_trainer(closing: Any, _worker: int) -> None:
+def _leave_signals_to_the_trainer(closing: ctypes.c_byte, _worker: int) -> None:
     # Ctrl-C reaches every process of a terminal; workers that died of it would keep the trainer from saving.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from birefnet.errors import ConfigError
+from birefnet.errors import ConfigError, did_you_mean
 
 Size = int | tuple[int, int]  # the side of a square, or (width, height), in pixels
 
@@ -31,10 +30,10 @@ def choose(key: str, value: object, *choices: str) -> None:
         raise ConfigError(f"`{key}` is {value!r}; choose {', '.join(choices[:-1])} or {choices[-1]}")
 
 
-def hint(key: str, known: Sequence[str], prefix: str = "") -> str:
-    """The end of a sentence about an unknown key: the nearest known one, or all."""
-    near = difflib.get_close_matches(key, known, n=1)
-    return f"; did you mean `{prefix}{near[0]}`?" if near else f"; known: {', '.join(known)}"
+def unknown(what: str, key: str, known: Sequence[str], prefix: str = "") -> ConfigError:
+    """The error about a word that is none of `known`; its hint is the nearest of them, or it lists all."""
+    near = did_you_mean(key, known, prefix=prefix)
+    return ConfigError(f"{what} `{prefix}{key}`{'' if near else '; known: ' + ', '.join(known)}", hint=near)
 
 
 @dataclass(frozen=True, slots=True)

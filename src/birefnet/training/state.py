@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +43,7 @@ def averaged_weights(model: nn.Module, average: Average) -> dict[str, Tensor]:
 def take_state(model: nn.Module, optimiser: torch.optim.Optimizer, average: Average) -> dict[str, Any]:
     """Weights, average and optimiser on the CPU. All processes must call it; only the first gets everything."""
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-    moments: Any = get_optimizer_state_dict(model, optimiser, options=options)
+    moments: dict[str, Any] = dict(get_optimizer_state_dict(model, optimiser, options=options))
     moments["state"] = {name: _plain(values) for name, values in moments.get("state", {}).items()}
     return {
         "weights": _plain(whole_weights(model)),
@@ -68,8 +68,8 @@ def give_state(state: dict[str, Any], model: nn.Module, optimiser: torch.optim.O
     if theirs != ours:
         raise ConfigError(_other_network(f"its weights differ, for example `{min(theirs ^ ours)}`"))
     grouped = [set(group["params"]) for group in state["optimiser"]["param_groups"]]
-    now: Any = get_optimizer_state_dict(model, optimiser, options=options)["param_groups"]
-    if grouped != [set(group["params"]) for group in now]:
+    now: dict[str, Any] = dict(get_optimizer_state_dict(model, optimiser, options=options))
+    if grouped != [set(group["params"]) for group in now["param_groups"]]:
         raise ConfigError(_other_network("other parts of it are trained"))
     try:
         with average.swapped():
@@ -100,7 +100,7 @@ def write_state(state: dict[str, Any], path: Path) -> None:
         WeightsError: if it cannot be written.
     """
 
-    def save(stream: Any) -> None:
+    def save(stream: BinaryIO) -> None:
         torch.save({"version": VERSION, **state}, stream)
         stream.flush()
         os.fsync(stream.fileno())  # or a power cut could leave the new name on an empty file
@@ -119,14 +119,14 @@ def read_state(path: Path) -> dict[str, Any]:
         WeightsError: if it is damaged or of another version.
     """
     try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+        state: object = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise WeightsError(
             f"The state of the run `{path}` is damaged or cannot be read; remove it and start anew, perhaps from the "
             "`last.safetensors` of the run with `start.weights`"
         ) from error
     version = state.get("version") if isinstance(state, dict) else None
-    if version != VERSION:
+    if not isinstance(state, dict) or version != VERSION:
         raise WeightsError(
             f"The state of the run `{path}` has version {version}, this program writes {VERSION}; choose another folder"
         )

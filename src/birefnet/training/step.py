@@ -10,7 +10,6 @@ import math
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +45,7 @@ class Stepper:
         self,
         team: Team,
         model: nn.Module,
-        optimiser: Any,
+        optimiser: torch.optim.Optimizer,
         *,
         seed: int,
         micro: int | None,

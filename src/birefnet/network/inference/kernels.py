@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -63,7 +63,7 @@ def _fuses(x: Tensor) -> bool:
 @cache
 def _has_onednn(dtype: torch.dtype) -> bool:
     """Whether this torch has the kernels and this processor can run them in `dtype`."""
-    names: Any = torch.ops.mkldnn
+    names = torch.ops.mkldnn
     if not torch._C._has_mkldnn or not hasattr(names, "_linear_pointwise"):
         return False
     if dtype == torch.bfloat16:
