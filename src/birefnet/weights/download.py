@@ -1,4 +1,4 @@
-"""Zoo row -> file on this disk: from the box, the cache, the Hugging Face Hub or a release on GitHub.
+"""Zoo row -> file on this disk: from the package, the cache, the Hugging Face Hub or a release on GitHub.
 
 Settings are read from the environment at each call:
 `BIREFNET_CACHE` (folder for all that is fetched), `BIREFNET_OFFLINE` and `HF_HUB_OFFLINE` (never fetch),
@@ -228,4 +228,4 @@ def _bar(progress: Progress) -> dict[str, Any]:
 
 
 def _no_progress(done: int, total: int | None) -> None:
-    """Nobody watches."""
+    """For callers who show none."""

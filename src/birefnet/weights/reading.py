@@ -10,7 +10,7 @@ import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -45,7 +45,7 @@ def read_weights(path: Path) -> Weights:
     return Weights(find_state(_read_torch(path)), None)
 
 
-def find_state(content: Any) -> dict[str, Tensor]:
+def find_state(content: object) -> dict[str, Tensor]:
     """The name -> tensor dictionary in a checkpoint, which may hold it under "model", "state_dict" and the like.
 
     Raises:
@@ -84,7 +84,7 @@ def _read_config(metadata: Mapping[str, str], path: Path) -> BiRefNetConfig | No
         raise WeightsError(f"The configuration saved in `{path}` cannot be used: {error}") from error
 
 
-def _read_torch(path: Path) -> Any:
+def _read_torch(path: Path) -> object:
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:

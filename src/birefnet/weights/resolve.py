@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,21 +28,16 @@ from birefnet.weights import zoo
 from birefnet.weights.download import NoRepository, fetch, find_cached, hub_weights, is_offline
 from birefnet.weights.entries import BundledFile, File, HubFile, ReleaseFile, ZooEntry
 from birefnet.weights.facts import read_safetensors, spec_of, to_spec
+from birefnet.weights.folders import candidates, choose_file, label_of, of_layout
 from birefnet.weights.formats import FORMATS, HUB_FILES, SUFFIXES, WEIGHTS, kind_of
 from birefnet.weights.transfer import Progress
 
 Model = str | os.PathLike[str]
 
 HUB = "hub:"
-CHECKPOINTS = "checkpoints"  # the folder in a run's folder where further weights are kept
-_BEST = ("best", "last")  # which of a run's weights are meant, in this order
-_STATE = "last.pt"  # the training state of runs of earlier versions, which holds more than weights
-_SAY_NOTHING = (*_BEST, "pred", "preds", "predictions", "masks")  # names that need their folder's before them
-_EMPTY = ("model", "weights", "pytorch_model")  # names for which their folder's stands
 _WORD = r"(?![^/@]*(?:--|\.\.))\w(?:[\w.-]*\w)?"  # as the Hub has its names; `./x` and `..` are paths
 _REPOSITORY = re.compile(rf"(?P<name>{_WORD}/{_WORD})(?:@(?P<revision>[\w./-]+))?", re.ASCII)
 _HUB = re.compile(rf"hub:(?P<name>{_WORD}/{_WORD})(?:@(?P<revision>[\w.-]+))?(?:/(?P<path>.+))?", re.ASCII)
-_MANY = 6  # names in a message, at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,24 +189,11 @@ def resolve_all(model: Model, *, weights: bool = False) -> list[ModelRef]:
         UnknownModel, ConfigError, WeightsError: as `resolve`; but several weights in a folder are no error.
     """
     path = Path(_text(model))
-    if names_a_folder(model) and not _of_layout(path):
-        found = _candidates(path)
+    if names_a_folder(model) and not of_layout(path):
+        found = candidates(path)
         if len(found) > 1 and not (weights and kind_of(found[0]) != WEIGHTS):
             return [_found(str(file), file, path) for file in found]
     return [resolve(model, weights=weights)]
-
-
-def models_in(folder: Path) -> list[Path]:
-    """The weights and exported files in a folder and in its `checkpoints`, by the numbers in their names."""
-    homes = (folder / CHECKPOINTS, folder)
-    return sorted((path for home in homes if home.is_dir() for path in _files_in(home)), key=_natural)
-
-
-def _files_in(folder: Path) -> Iterator[Path]:
-    for path in folder.iterdir():
-        beside_xml = path.suffix.lower() == ".bin" and path.with_suffix(".xml").exists()
-        if kind_of(path) and path.is_file() and path.name != _STATE and path.name[0] != "." and not beside_xml:
-            yield path
 
 
 def _text(model: Model) -> str:
@@ -285,7 +266,9 @@ def _of_path(text: str, path: Path, *, weights: bool) -> ModelRef:
     if not path.is_dir():
         _check_kind(text, kind_of(path), weights=weights)
         return _found(text, path)
-    return _found(text, _choose(path, weights=weights), path)
+    file = choose_file(path)
+    _check_kind(text, kind_of(file), weights=weights)
+    return _found(text, file, path)
 
 
 def _check_kind(text: str, kind: str | None, *, weights: bool) -> None:
@@ -306,63 +289,8 @@ def _exported(text: str) -> BiRefNetError:
     )
 
 
-def _choose(folder: Path, *, weights: bool) -> Path:
-    """The one file that a folder means."""
-    if layout := _of_layout(folder):
-        return layout
-    found = _candidates(folder)
-    if len(found) > 1:
-        found = next(([path] for stem in _BEST for path in found if path.stem == stem), found)
-    if len(found) == 1:
-        _check_kind(str(folder), kind_of(found[0]), weights=weights)
-        return found[0]
-    if not found and (folder / FORMATS["web"].mark).is_file():
-        raise ConfigError(f"`{folder}` is {FORMATS['web'].help}: give it to `birefnet site` or `birefnet serve`")
-    raise WeightsError(f"Wanted one weights file in the folder `{folder}`; {_there([path.name for path in found])}")
-
-
-def _candidates(folder: Path) -> list[Path]:
-    """The files that a folder may mean: its weights, or without such, the exported files that run here."""
-    every = models_in(folder)
-    if found := [path for path in every if kind_of(path) == WEIGHTS]:
-        return found
-    found = [path for path in every if FORMATS[kind_of(path) or WEIGHTS].runtimes]
-    marked = [path for path in found if path.name in {row.mark for row in FORMATS.values()}]
-    return marked if len(marked) == 1 else found
-
-
 def _found(name: str, path: Path, folder: Path | None = None) -> ModelRef:
-    return ModelRef(name=name, label=_label(path, folder), kind=kind_of(path) or WEIGHTS, path=path)
-
-
-def _of_layout(folder: Path) -> Path | None:
-    """The weights in a folder laid out like a repository of the Hub."""
-    return next((folder / name for name in HUB_FILES if (folder / name).is_file()), None)
-
-
-def _there(names: list[str]) -> str:
-    return f"it has several: {', '.join(names[:_MANY])}" if names else "it has none"
-
-
-def _label(path: Path, folder: Path | None = None) -> str:
-    """What reports call a file: its stem; with its folder's name, or only that, where the stem says little.
-
-    Args:
-        folder: the one that was named, if the file was found in it.
-    """
-    whole = Path(os.path.abspath(path))
-    stem = whole.stem
-    home = whole.parent.parent if whole.parent.name == CHECKPOINTS else whole.parent
-    if stem in _EMPTY:
-        return home.name or stem
-    inside = stem in _SAY_NOTHING or whole.parent.name == CHECKPOINTS or folder is not None
-    return f"{home.name}/{stem}" if inside and home.name else stem
-
-
-def _natural(path: Path) -> tuple[tuple[int, int | str], ...]:
-    """Sorts `epoch_9` before `epoch_10`."""
-    parts = re.split(r"(\d+)", path.stem)
-    return tuple((1, int(part)) if part.isdecimal() else (0, part) for part in parts)
+    return ModelRef(name=name, label=label_of(path, folder), kind=kind_of(path) or WEIGHTS, path=path)
 
 
 def _near(text: str) -> str | None:

@@ -1,4 +1,10 @@
-"""One file from one address to one place: resumed where it broke off, checked, and put there whole or not at all."""
+"""One file from one address to one place: resumed where it broke off, checked, and put there whole or not at all.
+
+This does not write through `birefnet.files`, and uses no library such as pooch, for one reason: what has come of a file
+of several hundred megabytes must outlive a broken connection, Ctrl-C and a crash, under a name (`NAME.part`) that the
+next process finds again and goes on with. `birefnet.files` deletes what is not complete, and pooch does not resume.
+Files of the Hugging Face Hub are left to its own library, which resumes too.
+"""
 
 from __future__ import annotations
 
@@ -63,8 +69,8 @@ class _Broken(Exception):
 def transfer(url: str, target: Path, expected: Expected, *, say: Say, progress: Progress) -> None:
     """Bring the file at `url` to `target`, unless it is there.
 
-    What has come of it so far lies in `<target>.part` and is gone on with, also after a crash. Two processes
-    that want the same file take turns, so that it is fetched once.
+    What has come of it so far lies in `<target>.part`, where the next attempt goes on, also after a crash. Two
+    processes that want the same file take turns, so that it is fetched once.
 
     Raises:
         DownloadError: if it cannot be fetched, the disk is full, or the file is not the expected one.

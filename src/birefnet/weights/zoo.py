@@ -56,7 +56,7 @@ def _onnx(
 _ROWS = (
     ZooEntry(
         name="nano",
-        task="in the box: small, quick, offline",
+        task="bundled: small, quick, offline",
         backbone="mobilenet_v2",
         size=(576, 576),
         weights=BundledFile(filename="nano.safetensors"),
