@@ -342,3 +342,14 @@ def test_blur_shows_nothing_that_the_picture_hid(remover: Remover) -> None:
         other[:, 240:] = (0, 0, 255)
         np.testing.assert_array_equal(shown, cut(np.dstack([other, own])).over("blur"))
         assert (shown[:, 300:] > 200).all()  # white behind what is transparent
+
+
+def test_resolution_is_kept(remover: Remover, tmp_path: Path) -> None:
+    rgb, _ = scene()
+    stream = io.BytesIO()
+    Image.fromarray(rgb).save(stream, "JPEG", dpi=(300, 300), quality=95)
+    cutout = remover(stream.getvalue())
+    assert cutout.dpi == (300, 300)
+    cutout.refine().save(tmp_path / "out.png")
+    with Image.open(tmp_path / "out.png") as image:
+        np.testing.assert_allclose(image.info["dpi"], 300, rtol=1e-3)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
@@ -16,10 +16,11 @@ from birefnet.pixels import compose
 from birefnet.pixels.alpha import finish, has_foreground
 from birefnet.pixels.background import Background, find_background, over_white, read_background
 from birefnet.pixels.foreground import DEFAULT, check_method, estimate_foreground
-from birefnet.pixels.picture import MAX_PIXELS, Picture, Source, read_picture
+from birefnet.pixels.picture import MAX_PIXELS, Picture, read_picture
 from birefnet.pixels.prepare import InputSpec, native_size, prepare
 from birefnet.pixels.rendering import Rendering
-from birefnet.pixels.writing import output_format, write_picture
+from birefnet.pixels.sources import Source
+from birefnet.pixels.writing import output_format, path_of, write_picture
 from birefnet.runtimes.base import Memory, Mode, Runtime
 from birefnet.runtimes.options import Dtype, RuntimeName, RuntimeOptions
 from birefnet.runtimes.select import Size, check_native, check_size, open_model, resized
@@ -40,12 +41,14 @@ class Cutout:
         foreground: the subject's own colours, (H, W, 3) uint8, with which it is cut out or put before something else;
             None for the picture's, which keep a little of the old background at soft edges. See `refine`.
         own_alpha: the picture's own transparency, (H, W) float32 in [0, 1]; None where it has none.
+        dpi: (across, down), pixels an inch, which files that are written keep; None where the picture does not say.
     """
 
     image: NDArray[np.uint8]
     alpha: NDArray[np.float32]
     foreground: NDArray[np.uint8] | None = None
     own_alpha: NDArray[np.float32] | None = None
+    dpi: tuple[float, float] | None = None
 
     @property
     def mask(self) -> NDArray[np.uint8]:
@@ -114,7 +117,7 @@ class Cutout:
 
     def save(
         self,
-        target: str | Path | BinaryIO,
+        target: str | os.PathLike[str] | BinaryIO,
         *,
         mask_only: bool = False,
         background: Background | None = None,
@@ -135,12 +138,13 @@ class Cutout:
             ConfigError: if the format cannot be written, or not with transparency.
             PictureError: if the file cannot be written; no part of it is left.
         """
-        chosen = output_format(Path(target) if isinstance(target, (str, Path)) else None, format)
+        chosen = output_format(path_of(target), format)
         self.write(target, Rendering(mask_only=mask_only, background=background, format=chosen, quality=quality))
 
-    def write(self, target: str | Path | BinaryIO, rendering: Rendering) -> None:
+    def write(self, target: str | os.PathLike[str] | BinaryIO, rendering: Rendering) -> None:
         """The same for a rendering that is checked already; its format counts, not the target's suffix."""
-        write_picture(self.make(rendering), target, format=rendering.format, quality=rendering.quality)
+        pixels, kind = self.make(rendering), rendering.format
+        write_picture(pixels, target, format=kind, quality=rendering.quality, dpi=self.dpi)
 
 
 class Remover:
@@ -301,7 +305,7 @@ class Remover:
             return self._runtime
 
     def __call__(self, source: Source) -> Cutout:
-        """A path, bytes, stream, Pillow image or (H, W, 3) uint8 array -> its cut-out.
+        """A picture (see `birefnet.pixels.picture.read_picture`) -> its cut-out.
 
         Raises:
             PictureError: if it is not a picture, damaged, or too large.
@@ -320,7 +324,7 @@ class Remover:
         if picture.alpha is not None:
             alpha *= picture.alpha
         colours = self._colours(picture, rgb, alpha)
-        return Cutout(image=picture.rgb, alpha=alpha, foreground=colours, own_alpha=picture.alpha)
+        return Cutout(image=picture.rgb, alpha=alpha, foreground=colours, own_alpha=picture.alpha, dpi=picture.dpi)
 
     def _colours(
         self, picture: Picture, rgb: NDArray[np.uint8], alpha: NDArray[np.float32]
@@ -363,7 +367,7 @@ def remove(
     The remover is kept: the next call with the same options loads nothing.
 
     Args:
-        source: a path, bytes, stream, Pillow image or (H, W, 3) uint8 array.
+        source: a path, bytes, a binary stream, a Pillow image, or an array or a tensor of (H, W, 3) uint8.
         model, device, size, dtype, runtime, mode, memory, offline, threads, sharpen, refine, max_pixels: see `Remover`.
 
     Raises:

@@ -181,3 +181,11 @@ def test_two_at_a_time_give_the_same(make_client: Any) -> None:
     for data, answer in zip(pictures, answers, strict=True):
         assert answer.status_code == 200
         assert answer.content == single.post("/v1/remove", content=data).content
+
+
+@pytest.mark.parametrize(("name", "kind"), [("jpeg", "JPEG"), ("JPG", "JPEG"), ("tif", "TIFF"), ("TIFF", "TIFF")])
+def test_formats_have_all_their_names(client: Any, name: str, kind: str) -> None:
+    options = {"format": name, "background": "white"}
+    answer = client.post("/v1/remove", files={"image": picture()}, data=options)
+    assert answer.status_code == 200, answer.text
+    assert opened(answer.content).format == kind

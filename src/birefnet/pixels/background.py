@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from PIL import ImageColor
 
 from birefnet.errors import ConfigError, did_you_mean
 from birefnet.pixels.compose import Bytes, Colour, over_colour, parse_colour
-from birefnet.pixels.picture import MAX_PIXELS, Picture, Source, read_picture
+from birefnet.pixels.picture import MAX_PIXELS, Picture, read_picture
+from birefnet.pixels.sources import Source
 
 BLUR: Literal["blur"] = "blur"
 WHITE = (255, 255, 255)  # stands behind what is transparent where something opaque is wanted
@@ -41,7 +42,7 @@ def find_background(given: Background, *, files: bool = True) -> Colour | Litera
         return parse_colour(given.tolist())
     if isinstance(given, (list, tuple)):
         return parse_colour(given)
-    return given  # type: ignore[return-value]  # mypy takes bytes for a sequence of numbers: here they are a file
+    return cast(Source, given)  # bytes are a sequence of numbers too: here they are a file
 
 
 def read_background(source: Source, *, max_pixels: int = MAX_PIXELS) -> Bytes:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +17,11 @@ from birefnet.errors import BiRefNetError, InputError, PictureError
 from birefnet.pixels import colour
 from birefnet.pixels.kinds import open_picture
 from birefnet.pixels.opened import Decoded, Opened
+from birefnet.pixels.resolution import resolution
+from birefnet.pixels.sources import Source, is_path, kind_of, name_of, to_array, to_stream
 from birefnet.pixels.strips import strips
 
 logger = logging.getLogger(__name__)
-
-Source = str | Path | bytes | BinaryIO | Image.Image | NDArray[Any]
 
 MAX_PIXELS = 200_000_000
 READABLE_SUFFIXES = frozenset(
@@ -49,10 +50,12 @@ class Picture:
     Attributes:
         rgb: (H, W, 3) uint8, sRGB, upright.
         alpha: (H, W) float32 in [0, 1]; None where all is opaque.
+        dpi: (across, down), in pixels an inch; None where the file does not say.
     """
 
     rgb: NDArray[np.uint8]
     alpha: NDArray[np.float32] | None = None
+    dpi: tuple[float, float] | None = None
 
 
 def read_picture(source: Source, *, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -62,40 +65,43 @@ def read_picture(source: Source, *, max_pixels: int = MAX_PIXELS) -> Picture:
     the colour profile converted to sRGB, 16 bits scaled to 8. Peak memory is about 7 bytes a pixel (8-bit colour).
 
     Args:
-        source: a path, the file's bytes, a binary stream (read to its end), a Pillow image, or an array: (H, W) grey,
-            (H, W, 3) RGB or (H, W, 4) RGBA; uint8 in 0..255 or uint16 in 0..65535, taken as sRGB.
+        source: a path, the file's bytes, a binary stream (read to its end), a Pillow image, or an array or a tensor of
+            PyTorch: (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA; uint8 in 0..255 or uint16 in 0..65535, taken as sRGB.
         max_pixels: larger pictures are refused before they are decoded.
 
     Raises:
         PictureError: if there is no such file, or it is not a picture, damaged or too large.
-        InputError: for an array of another shape or type.
+        InputError: for an array of another shape or type, and for what is no source at all.
         MissingExtra: for HEIC or AVIF that this installation cannot read.
     """
-    if isinstance(source, np.ndarray):
-        return _from_array(source)
+    array = to_array(source)
+    if array is not None:
+        return _from_array(array)
+    name = name_of(source)
     if isinstance(source, Image.Image):
-        image = source
-
-        def load() -> Decoded:
-            image.load()
-            return Decoded(image)
-
-        return _decode(Opened(image.size, load), "the image", max_pixels)
-    if isinstance(source, (str, Path)):
-        try:
-            with open(source, "rb") as stream:
-                return _read(stream, f"`{source}`", max_pixels)
-        except (OSError, ValueError) as error:
-            if isinstance(error, BiRefNetError):
-                raise
-            raise PictureError(f"Cannot read `{source}`: {_reason(error)}.") from error
-    data = source if isinstance(source, (bytes, bytearray, memoryview)) else source.read()
-    return _read(io.BytesIO(data), "the picture", max_pixels)
+        return _decode(_opened(source), name, max_pixels)
+    if not is_path(source):
+        return _read(to_stream(source), name, max_pixels)
+    try:
+        with Path(os.fsdecode(cast(os.PathLike[str], source))).open("rb") as stream:
+            return _read(stream if stream.seekable() else io.BytesIO(stream.read()), name, max_pixels)
+    except (OSError, ValueError) as error:
+        if isinstance(error, BiRefNetError):
+            raise
+        raise PictureError(f"Cannot read {name}: {_reason(error)}.") from error
 
 
 def _read(stream: BinaryIO, name: str, max_pixels: int) -> Picture:
     with open_picture(stream, name) as opened:
         return _decode(opened, name, max_pixels)
+
+
+def _opened(image: Image.Image) -> Opened:
+    def decode() -> Decoded:
+        image.load()
+        return Decoded(image)
+
+    return Opened(image.size, decode)
 
 
 def _decode(opened: Opened, name: str, max_pixels: int) -> Picture:
@@ -131,6 +137,8 @@ def _upright(decoded: Decoded, name: str) -> Decoded:
         return decoded
     turned = image.transpose(_TURNS[orientation])
     turned.format = image.format
+    if orientation > 4 and "dpi" in image.info:
+        turned.info["dpi"] = image.info["dpi"][::-1]
     return decoded._replace(image=turned, cover=cover and cover.transpose(_TURNS[orientation]))
 
 
@@ -160,7 +168,7 @@ def _convert(decoded: Decoded) -> Picture:
             cover = whole_cover.crop(box)
         if alpha is not None and cover is not None:
             np.multiply(np.asarray(cover), np.float32(1 / 255), out=alpha[rows])
-    return Picture(rgb, _unless_opaque(alpha))
+    return Picture(rgb, _unless_opaque(alpha), resolution(image))
 
 
 def _to_srgb(decoded: Decoded) -> colour.Step:
@@ -180,7 +188,8 @@ def _from_array(array: NDArray[Any]) -> Picture:
         array = array[..., None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or array.dtype not in (np.uint8, np.uint16) or not array.size:
         raise InputError(
-            f"Wanted an array of (height, width[, 1, 3 or 4]) uint8 or uint16, got {array.shape} {array.dtype}."
+            f"Wanted an array of (height, width[, 1, 3 or 4]) uint8 or uint16, got {kind_of(array)}.",
+            hint=_array_hint(array),
         )
     alpha = None
     if array.shape[2] == 4:
@@ -189,6 +198,18 @@ def _from_array(array: NDArray[Any]) -> Picture:
         array = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
     rgb = np.broadcast_to(array[..., :3], (*array.shape[:2], 3))
     return Picture(np.ascontiguousarray(rgb), _unless_opaque(alpha))
+
+
+def _array_hint(array: NDArray[Any]) -> str | None:
+    """How a common array of another kind becomes one that is taken."""
+    steps = []
+    if array.ndim == 4 and array.shape[0] == 1:
+        return "one picture, without the axis of the batch: `array[0]`"
+    if array.ndim == 3 and array.shape[0] in (1, 3, 4) and array.shape[2] not in (1, 3, 4):
+        steps.append("channels last: `array.transpose(1, 2, 0)`")
+    if array.dtype.kind == "f":
+        steps.append("of [0, 1]: `(array * 255).round().astype(numpy.uint8)`")
+    return ", ".join(steps) or None
 
 
 def _unless_opaque(alpha: NDArray[np.float32] | None) -> NDArray[np.float32] | None:

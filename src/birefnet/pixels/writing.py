@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from birefnet.errors import ConfigError, InputError, PictureError
+from birefnet.errors import ConfigError, InputError, PictureError, did_you_mean
 from birefnet.files import write_whole
+from birefnet.pixels import resolution
+from birefnet.pixels.resolution import Dpi
 
 WRITABLE_SUFFIXES = {
     ".png": "PNG",
@@ -27,7 +30,12 @@ _PREDICTOR = 317  # the TIFF tag that, set to 2, lets deflate see differences be
 
 
 def write_picture(
-    array: NDArray[np.uint8], target: str | Path | BinaryIO, *, format: str | None = None, quality: int = 90
+    array: NDArray[np.uint8],
+    target: str | os.PathLike[str] | BinaryIO,
+    *,
+    format: str | None = None,
+    quality: int = 90,
+    dpi: Dpi | None = None,
 ) -> None:
     """Write (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA uint8, sRGB, to a path or a binary stream.
 
@@ -39,17 +47,18 @@ def write_picture(
         target: a path whose suffix names the format, or a stream open for writing bytes.
         format: "png", "webp", "tiff" or "jpeg"; overrides the suffix. A stream without it gets PNG.
         quality: of JPEG and of lossy WebP, 1..100.
+        dpi: pixels an inch, across and down, to be written into the file.
 
     Raises:
         ConfigError: for a suffix or format that cannot be written.
         InputError: for an array of another shape or type.
         PictureError: if the file cannot be written.
     """
-    path = Path(target) if isinstance(target, (str, Path)) else None
+    path = path_of(target)
     chosen = output_format(path, format)
     image = _image(array)
     check_transparency(chosen, transparent=image.mode == "RGBA")
-    options = _options(chosen, image.mode, quality)
+    options = _options(chosen, image.mode, quality) | resolution.options(chosen, dpi)
 
     def save(stream: Any) -> None:
         image.save(stream, chosen, **options)
@@ -57,12 +66,23 @@ def write_picture(
     name = f"`{path}`" if path else "the picture"
     try:
         if path is None:
-            save(target)
+            save(cast(BinaryIO, target))
         else:
             write_whole(path, save)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise PictureError(f"Cannot write {name}: {reason.rstrip('.')}.") from error
+
+
+def usual_name(format: str) -> str:
+    """The name that is usual for a format: "jpg" for "jpeg", "tiff" for "tif"; what is none stays as it is."""
+    kind = WRITABLE_SUFFIXES.get(f".{format.strip().lower()}")
+    return format if kind is None else SUFFIXES[kind][1:]
+
+
+def path_of(target: str | os.PathLike[str] | BinaryIO) -> Path | None:
+    """The path that a target is; None for a stream."""
+    return Path(target) if isinstance(target, (str, os.PathLike)) else None
 
 
 def output_format(path: Path | None, format: str | None) -> str:
@@ -72,9 +92,11 @@ def output_format(path: Path | None, format: str | None) -> str:
         ConfigError: if there is none such.
     """
     if format is not None:
-        chosen = {"JPG": "JPEG", "TIF": "TIFF"}.get(format.upper(), format.upper())
-        if chosen not in FORMATS:
-            raise ConfigError(f"Cannot write the format `{format}`; known: {', '.join(FORMATS).lower()}.")
+        chosen = WRITABLE_SUFFIXES.get(f".{format.strip().lower().removeprefix('.')}")
+        if chosen is None:
+            names = [suffix[1:] for suffix in WRITABLE_SUFFIXES]
+            hint = did_you_mean(format, names)
+            raise ConfigError(f"Cannot write the format `{format}`; known: {', '.join(FORMATS).lower()}.", hint=hint)
         return chosen
     if path is None:
         return "PNG"

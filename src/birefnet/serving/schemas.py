@@ -6,11 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from birefnet.pixels.writing import usual_name
+
 Text = Annotated[str, Field(max_length=1000)]
 
 
-def _lower(value: object) -> object:
-    return value.strip().lower() if isinstance(value, str) else value
+def _usual_name(value: object) -> object:
+    return usual_name(value) if isinstance(value, str) else value
 
 
 class RemoveOptions(BaseModel):
@@ -37,7 +39,7 @@ class RemoveOptions(BaseModel):
     output: Literal["cutout", "mask", "json"] = Field(
         "cutout", description="The cut-out, its alpha as a grey picture, or both with facts, as JSON."
     )
-    format: Annotated[Literal["png", "webp", "tiff", "jpg"], BeforeValidator(_lower)] = Field(
+    format: Annotated[Literal["png", "webp", "tiff", "jpg"], BeforeValidator(_usual_name)] = Field(
         "png", description="jpg only where nothing is transparent."
     )
     quality: int = Field(90, ge=1, le=100, description="Of JPEG and of WebP in colour.")
