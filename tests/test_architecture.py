@@ -17,9 +17,11 @@ from tests.core_import import is_core
 PACKAGE = Path(birefnet.__file__).parent
 
 # room -> what it may import of ours, wherever the import stands
-GROUND = {"errors", "files", "memory", "cpus", "processes"}
+GROUND = {"cache", "cpus", "errors", "files", "libraries", "memory", "processes"}
 ARROWS = {
-    "errors": set(),
+    "cache": set(),
+    "libraries": {"cache", "processes"},
+    "errors": {"libraries"},
     "files": set(),
     "memory": {"errors"},
     "cpus": set(),
@@ -44,6 +46,8 @@ ARROWS = {
 # room -> what it may import of others at the head of its modules, besides torch in the modules that need it;
 # anything else is imported where it is used
 LIBRARIES = {
+    "cache": set(),
+    "libraries": set(),
     "errors": set(),
     "files": set(),
     "memory": set(),
@@ -51,7 +55,7 @@ LIBRARIES = {
     "processes": set(),
     "pixels": {"numpy", "PIL"},
     "network": set(),
-    "weights": {"numpy", "safetensors", "huggingface_hub", "platformdirs", "tqdm"},
+    "weights": {"numpy", "safetensors", "tqdm"},
     "runtimes": {"numpy"},
     "data": {"numpy", "PIL"},
     "evaluation": {"numpy", "PIL"},

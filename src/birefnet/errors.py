@@ -7,9 +7,10 @@ those about a value given also derive from `ValueError`.
 from __future__ import annotations
 
 import difflib
-import importlib
 from collections.abc import Iterable
 from types import ModuleType
+
+from birefnet.libraries import load
 
 
 class BiRefNetError(Exception):
@@ -103,7 +104,7 @@ def shortened(names: Iterable[object], most: int = 10, *, mark: str = "`") -> st
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """Import `module`, or say which extra brings it.
+    """Import `module` of another library (see `birefnet.libraries`), or say which extra brings it.
 
     Args:
         module: dotted name of the module, for example ``"torch"``.
@@ -113,7 +114,7 @@ def require(module: str, extra: str) -> ModuleType:
         MissingExtra: if the module is not installed.
     """
     try:
-        return importlib.import_module(module)
+        return load(module)
     except ModuleNotFoundError as error:
         # A module that is there but misses one of its own parts must not be blamed on the extra.
         if error.name is None or error.name.partition(".")[0] != module.partition(".")[0]:

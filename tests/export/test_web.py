@@ -25,6 +25,7 @@ from birefnet.pixels.prepare import InputSpec, prepare
 from birefnet.runtimes.onnx import OnnxRuntime
 from birefnet.runtimes.web_folder import read_manifest
 from birefnet.runtimes.web_selftest import known_picture
+from birefnet.weights.zoo import ZOO
 from tests.export.conftest import TINY_SPEC
 from tests.seeded import image
 
@@ -50,7 +51,9 @@ def folder(tiny: BiRefNet, graph: Any, tmp_path_factory: pytest.TempPathFactory)
     path = tmp_path_factory.mktemp("web") / "lite"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(web, "to_browser_graph", lambda *_: copied(graph))
-        web.export_web(tiny, path, TINY_SPEC, source="lite", part_bytes=PART)
+        web.export_web(
+            tiny, path, TINY_SPEC, ExportOptions(size=SIZE, entry=ZOO["lite"]), source="lite", part_bytes=PART
+        )
     return path
 
 
@@ -255,6 +258,14 @@ def test_another_size_is_part_of_the_name(tiny: BiRefNet, tmp_path: Path) -> Non
     other = InputSpec(width=512, height=512, upsample="guided")
     web.export_web(tiny, tmp_path / "web", other, own, source="lite")
     assert manifest_of(tmp_path / "web")["name"] == "lite-96x64"
+
+
+@pytest.mark.usefixtures("quick")
+def test_weights_called_like_a_model_get_nothing_of_its_terms(tiny: BiRefNet, tmp_path: Path) -> None:
+    """`lite.safetensors` of one's own, exported for browsers, was said to be the published model."""
+    web.export_web(tiny, tmp_path / "web", TINY_SPEC, options(precision="int8wo"), source="lite")
+    manifest = manifest_of(tmp_path / "web")
+    assert (manifest["name"], manifest["source"], manifest["license"]) == ("lite", "lite", "")
 
 
 @pytest.mark.usefixtures("quick")

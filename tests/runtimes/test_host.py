@@ -155,7 +155,7 @@ def test_what_cannot_run_in_a_forked_process_says_so_at_once(network: str) -> No
 
 OWNED = """
 import torch
-from birefnet.runtimes.threads import own_process
+from birefnet.libraries import own_process
 {make}
 own_process()
 torch.set_num_threads(3)
@@ -172,13 +172,13 @@ def test_the_command_line_owns_its_process(standin: Path, tmp_path: Path) -> Non
     code = """
 import sys
 from birefnet.cli.main import main
-from birefnet.runtimes import threads
+from birefnet.libraries import is_own_process
 sys.argv = ["birefnet", "--version"]
 try:
     main()
 except SystemExit:
     pass
-assert threads._owned
+assert is_own_process()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -14,11 +14,12 @@ import huggingface_hub
 import pytest
 import torch
 
+from birefnet.cache import cache_folder
 from birefnet.errors import DownloadError, WeightsError
 from birefnet.network.birefnet import BiRefNet
 from birefnet.weights import download, transfer
 from birefnet.weights.checkpoint import load_model, save_model
-from birefnet.weights.download import address, cache_folder, fetch, find_cached, hub_weights, is_offline
+from birefnet.weights.download import address, fetch, find_cached, hub_weights, is_offline
 from birefnet.weights.entries import BundledFile, HubFile, ReleaseFile
 from birefnet.weights.zoo import ZOO
 from tests.weights.serving import COMMIT, Served, serving
@@ -363,14 +364,6 @@ def test_addresses_without_mirrors(monkeypatch: pytest.MonkeyPatch) -> None:
     assert address(general.release) == (
         "https://github.com/ZhengPeng7/BiRefNet/releases/download/v1/BiRefNet-general-epoch_244.pth"
     )
-
-
-def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("BIREFNET_CACHE", "~/weights")
-    assert cache_folder() == Path.home() / "weights"
-    monkeypatch.delenv("BIREFNET_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder().name in ("birefnet", "Cache")
 
 
 def test_bundled_file_that_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

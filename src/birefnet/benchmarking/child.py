@@ -19,7 +19,7 @@ from birefnet.benchmarking.job import Job
 from birefnet.benchmarking.table import BACKENDS, REFERENCE, stored
 from birefnet.errors import BiRefNetError, ConfigError, DeviceError, MissingExtra, OutOfMemory
 from birefnet.files import write_json
-from birefnet.runtimes.threads import own_process
+from birefnet.libraries import own_process
 
 PRODUCT_SIDE = 2048
 _PRODUCT_RUNS = 10

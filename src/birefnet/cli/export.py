@@ -102,6 +102,7 @@ def export(
     with bytes_bar() as progress:
         file = found_model.fetch(offline=offline, progress=progress)
     network, spec = load_model(file.path), file.spec()
+    options = replace(options, entry=file.entry)
     if size is None:
         options = replace(options, size=(spec.width, spec.height))
     say(f"{file.label}: {to}, {precision}, {_sides(options)}")

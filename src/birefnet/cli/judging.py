@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from birefnet.cache import cache_folder
 from birefnet.cli.messages import bytes_bar
 from birefnet.cli.options import parse_size
 from birefnet.evaluation.files import TruthSet, check_pictures, match
 from birefnet.evaluation.outcome import Evaluation
 from birefnet.evaluation.run import Progress, Settings, evaluate
-from birefnet.weights.download import cache_folder
 
 if TYPE_CHECKING:
     from birefnet.evaluation.source import Source

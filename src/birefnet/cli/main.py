@@ -19,6 +19,7 @@ from birefnet import __version__
 from birefnet.cli.messages import DONE, FAILED, INTERRUPTED, WRONG_USE, debugging, say_error
 from birefnet.cli.signals import ended_by_signals
 from birefnet.errors import BiRefNetError, ConfigError, DeviceError, InputError, UnknownModel
+from birefnet.libraries import own_process
 
 
 class Command(NamedTuple):
@@ -189,8 +190,6 @@ def _talk_on_stderr() -> Iterator[None]:
 
 def main() -> None:
     """The console script."""
-    from birefnet.runtimes.threads import own_process
-
     own_process()
     with ended_by_signals():
         code = run(sys.argv[1:])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from birefnet.errors import ConfigError
+from birefnet.weights.entries import ZooEntry
 
 Precision = Literal["fp32", "fp16", "int8", "int8wo"]
 Deform = Literal["native", "decomposed"]
@@ -31,6 +32,7 @@ class ExportOptions:
         max_drop: how much worse, as mean absolute error of the alpha in [0, 1], int8 may be on these pictures, whose
             masks lie beside them (`im` and `gt`); layers that cost more stay in float. None leaves it at the usual
             choice of layers.
+        entry: the model's row of the zoo, where that was named: its terms go into folders for browsers.
         report: called with a sentence whenever a long step begins; for progress on a screen.
 
     Raises:
@@ -43,6 +45,7 @@ class ExportOptions:
     deform: Deform = "native"
     pictures: Path | None = None
     max_drop: float | None = None
+    entry: ZooEntry | None = None
     report: Callable[[str], None] = _say_nothing
 
     def __post_init__(self) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birefnet.errors import require
+from birefnet.libraries import load
 
 _QUANTISED = ("Conv", "MatMul", "Gemm")  # where the work is; all else is computed in float
 _LAST = 3  # layers before the output that stay in float
@@ -48,23 +49,23 @@ def quantise(model: Any, pictures: Iterable[NDArray[np.float32]]) -> Any:
         An `onnx.ModelProto`; weights have a scale per output, activations one per tensor.
     """
     onnx: Any = require("onnx", "export")
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+    tool: Any = load("onnxruntime.quantization")
 
     kept = sorted(float_nodes(model.graph))
     with tempfile.TemporaryDirectory() as folder, _silent():
         source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         source.write_bytes(model.SerializeToString())
-        quantize_static(
+        tool.quantize_static(
             source,
             target,
             _Reader(pictures, model.graph.input[0].name),
-            quant_format=QuantFormat.QDQ,
+            quant_format=tool.QuantFormat.QDQ,
             op_types_to_quantize=list(_QUANTISED),
             nodes_to_exclude=kept,
             per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.MinMax,
+            activation_type=tool.QuantType.QUInt8,
+            weight_type=tool.QuantType.QInt8,
+            calibrate_method=tool.CalibrationMethod.MinMax,
         )
         return onnx.load(target)
 

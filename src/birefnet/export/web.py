@@ -24,8 +24,7 @@ from birefnet.pixels.prepare import InputSpec
 from birefnet.runtimes.onnx import OnnxRuntime
 from birefnet.runtimes.web_folder import GRAPHS, MANIFEST, Dtype, Variant, WebModel, memory_needed
 from birefnet.runtimes.web_selftest import known_answers
-from birefnet.weights import zoo
-from birefnet.weights.entries import HubFile
+from birefnet.weights.entries import HubFile, ZooEntry
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +96,7 @@ def export_web(
         part.mkdir()
         made = [_write_variant(network, model, part, spec, dtype, options, activations, part_bytes) for dtype in dtypes]
         variants = tuple(variant for variant, _ in made)
-        for name, text in _describe(source, spec, own_size, variants).texts().items():
+        for name, text in _describe(source, options.entry, spec, own_size, variants).texts().items():
             (part / name).write_text(text, "utf-8")
     return worst([proof for _, proof in made])
 
@@ -175,8 +174,9 @@ def _stored(model: Any, dtype: Dtype) -> Any:
     return copy
 
 
-def _describe(source: str, spec: InputSpec, own_size: tuple[int, int], variants: tuple[Variant, ...]) -> WebModel:
-    entry = zoo.find(source) if zoo.knows(source) else None
+def _describe(
+    source: str, entry: ZooEntry | None, spec: InputSpec, own_size: tuple[int, int], variants: tuple[Variant, ...]
+) -> WebModel:
     side = f"{spec.width}" if spec.width == spec.height else f"{spec.width}x{spec.height}"
     own = (spec.width, spec.height) == own_size
     label = re.sub(r"[^A-Za-z0-9._]+", "-", entry.name if entry else source).strip("-._") or "model"

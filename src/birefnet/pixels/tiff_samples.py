@@ -80,6 +80,8 @@ def is_ours(page: Page) -> bool:
     samples, photometric = page.get(_SAMPLES, 1), page.get(_PHOTOMETRIC, 1)
     if page.get(_COMPRESSION, 1) not in _BYTE_STREAMS or photometric not in _COLOURS:
         return False
+    if samples == 1 and photometric == 1 and (bits[0], formats[0]) in ((16, 1), (32, 3)):
+        return False
     if set(formats) - {1} or (photometric == 5 and samples > 4):
         return True
     plain_colour = photometric == 2 and set(bits) == {16} and samples in (3, 4) and page.get(_PLANAR, 1) == 1
@@ -246,7 +248,6 @@ def _picture(values: NDArray[Any], page: Page) -> Decoded:
     else:
         image = Image.fromarray(colours[..., 0] if count == 1 else colours)
     _copy_facts(page, image)
-    image.format = "TIFF"
     return Decoded(image, None if cover is None else Image.fromarray(cover))
 
 

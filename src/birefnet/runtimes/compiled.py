@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from birefnet.cache import cache_folder
 from birefnet.errors import ConfigError
 from birefnet.memory import ran_out
 from birefnet.runtimes import machine
-from birefnet.weights.download import cache_folder
 
 logger = logging.getLogger(__name__)
 

@@ -13,10 +13,11 @@ def explain() -> dict[str, Any]:
 
     Returns:
         {system: {python, platform}, packages: {name: version or None}, cpu: {model, cores, threads, features},
-        onnxruntime: {providers, clash[, error]}, torch: {devices, cuda[, error]}, cache: {folder, bytes},
+        onnxruntime: {providers, telemetry, clash[, error]}, torch: {devices, cuda[, error]}, cache: {folder, bytes},
         bundled: {file: bytes}, choice: {onnx, torch, why: [str]}, warnings: [str]}.
     """
-    from birefnet.weights.download import BUNDLED, cache_folder
+    from birefnet.cache import cache_folder
+    from birefnet.weights.download import BUNDLED
 
     packages = machine.packages()
     onnx, torch = machine.onnxruntime_facts(), machine.torch_facts()
@@ -101,6 +102,8 @@ def _warnings(
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other, so GPUs may be ignored; run: "
             "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
         )
+    if onnx["telemetry"] != "off":
+        found.append(f"telemetry of ONNX Runtime is {onnx['telemetry']}")
     if "error" in onnx:
         found.append(f"onnxruntime does not import: {onnx['error']}")
     if "error" in torch:

@@ -11,6 +11,7 @@ from typing import Any
 
 from birefnet import __version__
 from birefnet.cpus import physical_cores, usable_cpus
+from birefnet.libraries import load_onnxruntime, onnxruntime_telemetry
 
 PACKAGES = (
     *("numpy", "pillow", "pillow-heif", "onnxruntime", "onnxruntime-gpu"),
@@ -50,13 +51,14 @@ def packages() -> dict[str, str | None]:
 
 
 def onnxruntime_facts() -> dict[str, Any]:
-    """{providers, clash}: a clash is two distributions in one folder, where the CPU's hides the GPU's."""
+    """{providers, telemetry, clash}: a clash is two distributions in one folder, where the CPU's hides the GPU's."""
     clash = _version("onnxruntime") is not None and _version("onnxruntime-gpu") is not None
+    telemetry = onnxruntime_telemetry()  # before it is loaded here: who else may have loaded it?
     try:
-        import onnxruntime
+        onnxruntime = load_onnxruntime()
     except Exception as error:  # a broken library must not break the report about it
-        return {"providers": [], "clash": clash, "error": str(error)}
-    return {"providers": list(onnxruntime.get_available_providers()), "clash": clash}
+        return {"providers": [], "telemetry": telemetry, "clash": clash, "error": str(error)}
+    return {"providers": list(onnxruntime.get_available_providers()), "telemetry": telemetry, "clash": clash}
 
 
 def torch_facts() -> dict[str, Any]:

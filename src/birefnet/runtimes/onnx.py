@@ -11,6 +11,7 @@ import numpy as np
 
 from birefnet.cpus import default_threads
 from birefnet.errors import DeviceError, MissingExtra, WeightsError
+from birefnet.libraries import load_onnxruntime
 from birefnet.memory import ran_out
 from birefnet.pixels.prepare import InputSpec
 from birefnet.runtimes.base import Batch, Logits, check_batch, check_logits, fits, spec_at
@@ -136,10 +137,9 @@ class OnnxRuntime:
 def _library() -> Any:
     """ONNX Runtime; it is no extra, but a user may have taken it away, or broken it with a second one."""
     try:
-        import onnxruntime
+        return load_onnxruntime()
     except ImportError as error:
         raise MissingExtra(f"ONNX Runtime does not load ({error}); install it with: pip install onnxruntime") from error
-    return onnxruntime
 
 
 def _providers(library: Any, device: str) -> tuple[list[Any], str]:

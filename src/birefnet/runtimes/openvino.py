@@ -192,7 +192,7 @@ def make_settings(device: str, mode: str, dtype: str, threads: int | None, *, ca
         settings["INFERENCE_NUM_THREADS"] = threads or default_threads()
         settings |= {"NUM_STREAMS": 1} if mode == "latency" else {}
     if cache:
-        from birefnet.weights.download import cache_folder
+        from birefnet.cache import cache_folder
 
         folder = cache_folder() / "openvino"
         folder.mkdir(parents=True, exist_ok=True)

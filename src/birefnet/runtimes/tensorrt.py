@@ -54,7 +54,7 @@ class TensorRtRuntime:
         self.path = Path(path)
         self.name = name or self.path.stem
         self.device = _device(device)
-        if self.path.suffix == ".onnx":
+        if self.path.suffix.lower() == ".onnx":
             facts, plan, engine = _build(self.path, self.device, precision, defaults)
         else:
             facts, engine = engines.read_engine(self.path)

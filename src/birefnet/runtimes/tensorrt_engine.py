@@ -18,9 +18,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from birefnet.cache import cache_folder
 from birefnet.errors import ConfigError, DeviceError, MissingExtra, WeightsError
 from birefnet.pixels.prepare import NATIVE_SIDES, InputSpec
-from birefnet.weights.download import cache_folder
 
 Four = tuple[int, int, int, int]  # (B, 3, h, w)
 Version = tuple[int, int]

@@ -1,8 +1,8 @@
 """How many threads a runtime of PyTorch computes with.
 
 PyTorch has one number for a whole process, so only a program that owns its process, as the command line does, sets it
-for good (`own_process`). In any other process a runtime that was asked for a number of threads sets it for the length
-of each run.
+for good (`birefnet.libraries.own_process`). In any other process a runtime that was asked for a number of threads sets
+it for the length of each run.
 """
 
 from __future__ import annotations
@@ -11,18 +11,11 @@ import logging
 from contextlib import AbstractContextManager
 
 from birefnet.cpus import default_threads
+from birefnet.libraries import is_own_process
 from birefnet.processes import is_fork_of_torch, torch_threads
 from birefnet.runtimes.allocator import keep_freed_memory
 
 logger = logging.getLogger(__name__)
-
-_owned = False
-
-
-def own_process() -> None:
-    """Say that this process is our program's: runtimes may set its number of threads, and keep the memory they free."""
-    global _owned
-    _owned = True
 
 
 class CpuThreads:
@@ -39,13 +32,13 @@ class CpuThreads:
         self._each_run = asked
         if is_fork_of_torch():
             logger.warning("PyTorch computed before this process was forked, so here it computes with one thread")
-        elif _owned:
+        elif is_own_process():
             self._each_run = None
             wanted = asked or min(default_threads(), torch.get_num_threads())
             if wanted != torch.get_num_threads():
                 logger.info("PyTorch takes %d threads", wanted)
                 torch.set_num_threads(wanted)
-        if _owned and keep_memory:
+        if is_own_process() and keep_memory:
             keep_freed_memory()
 
     def __call__(self) -> AbstractContextManager[None]:

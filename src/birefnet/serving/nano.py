@@ -6,6 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
+from birefnet.libraries import load_onnxruntime
 from birefnet.runtimes.web_folder import GRAPHS, Variant, WebFile, WebModel, memory_needed
 from birefnet.runtimes.web_selftest import known_answers
 from birefnet.weights import zoo
@@ -57,8 +58,7 @@ def _describe(path: Path) -> WebModel:
 
 def _read(path: Path) -> tuple[dict[str, str], tuple[str, str], tuple[int, int]]:
     """An ONNX file's metadata, the names of its input and output, and its (width, height)."""
-    import onnxruntime
-
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # it is only read
     options.log_severity_level = 3

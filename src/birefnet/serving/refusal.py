@@ -37,7 +37,7 @@ class Refusal(HTTPException):
         self, status: int, sentence: str, *, field: str | None = None, kind: str = "", retry_after: float | None = None
     ) -> None:
         headers = {} if retry_after is None else {"Retry-After": str(max(1, round(retry_after)))}
-        super().__init__(status, readable(sentence), headers=headers)
+        super().__init__(status, readable(sentence[:1].upper() + sentence[1:]), headers=headers)
         self.field = field
         self.kind = kind
 

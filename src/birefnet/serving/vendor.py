@@ -19,9 +19,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
+from birefnet.cache import cache_folder
 from birefnet.errors import DownloadError
 from birefnet.files import write_whole
-from birefnet.weights.download import cache_folder, is_offline
+from birefnet.weights.download import is_offline
 from birefnet.weights.transfer import Expected, Progress, Say, transfer
 
 CDN = "https://cdn.jsdelivr.net/npm"

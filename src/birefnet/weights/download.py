@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from birefnet.cache import cache_folder, is_temporary
 from birefnet.errors import DownloadError, WeightsError
+from birefnet.libraries import load
 from birefnet.weights.entries import BundledFile, File, HubFile, ReleaseFile
 from birefnet.weights.formats import HUB_FILES, WEIGHTS_SUFFIXES
 from birefnet.weights.transfer import Expected, Progress, Say, check, make_room, readable, transfer
@@ -29,16 +31,6 @@ _logger = logging.getLogger(__name__)
 
 class NoRepository(DownloadError):
     """The Hub has no such repository, or does not show it to us."""
-
-
-def cache_folder() -> Path:
-    """Where release files go: `BIREFNET_CACHE`, or else this platform's place for caches."""
-    chosen = os.environ.get("BIREFNET_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    import platformdirs
-
-    return platformdirs.user_cache_path("birefnet", appauthor=False)
 
 
 def is_offline(offline: bool = False) -> bool:
@@ -86,11 +78,7 @@ def find_cached(file: File) -> Path | None:
     if not isinstance(file, HubFile):
         path = _place(file)
         return path if path.is_file() else None
-    import huggingface_hub
-
-    found = huggingface_hub.try_to_load_from_cache(
-        file.repository, file.path, cache_dir=_hub_cache(), revision=file.revision
-    )
+    found = _hub().try_to_load_from_cache(file.repository, file.path, cache_dir=_hub_cache(), revision=file.revision)
     return Path(found) if isinstance(found, str) else None
 
 
@@ -122,10 +110,8 @@ def hub_weights(repository: str, revision: str = "main", *, offline: bool = Fals
             return file
     if is_offline(offline):
         raise DownloadError(f"No weights of {repository} are on this disk and nothing may be fetched (offline)")
-    import huggingface_hub
-
     with _hub_errors(f"{_hub_server()}/{repository}"):
-        names = huggingface_hub.HfApi(endpoint=_hub_server()).list_repo_files(repository, revision=revision)
+        names = _hub().HfApi(endpoint=_hub_server()).list_repo_files(repository, revision=revision)
     known = [name for name in HUB_FILES if name in names]
     others = [name for name in names if name.lower().endswith(WEIGHTS_SUFFIXES)]
     if not known and len(others) != 1:
@@ -139,14 +125,17 @@ def _place(file: File) -> Path:
         return BUNDLED / file.filename
     if isinstance(file, ReleaseFile):
         return cache_folder() / "releases" / file.path.replace("/releases/download/", "/")
-    import huggingface_hub.constants
-
-    return _hub_cache() or Path(huggingface_hub.constants.HF_HUB_CACHE)
+    return _hub_cache() or Path(_hub("constants").HF_HUB_CACHE)
 
 
 def _hub_cache() -> Path | None:
-    """Where the Hub's files go; None for the folder that all programs share."""
-    return cache_folder() / "hub" if os.environ.get("BIREFNET_CACHE") else None
+    """Where the Hub's files go; None for the folder that all programs share, which needs a home."""
+    return cache_folder() / "hub" if os.environ.get("BIREFNET_CACHE") or is_temporary() else None
+
+
+def _hub(part: str = "") -> Any:
+    """The Hub's library, or a module of it; its types are known only where they are defined, which has moved."""
+    return load(f"huggingface_hub.{part}" if part else "huggingface_hub")
 
 
 def _hub_server() -> str:
@@ -154,16 +143,14 @@ def _hub_server() -> str:
 
 
 def _fetch_hub(file: HubFile, say: Say, progress: Progress) -> Path:
-    import huggingface_hub
-
     with _hub_errors(address(file)):
-        known = huggingface_hub.get_hf_file_metadata(address(file))
+        known = _hub().get_hf_file_metadata(address(file))
         size = known.size or 0
         make_room(_place(file), size)
         say(f"Fetching {file.path} of {file.repository} ({readable(size)}) from {urlsplit(_hub_server()).netloc}.")
         if file.seen and not (known.commit_hash or "").startswith(file.seen):
             say(f"{file.repository} has changed since this version of birefnet was written (it was {file.seen} then).")
-        found = huggingface_hub.hf_hub_download(
+        found = _hub().hf_hub_download(
             file.repository,
             file.path,
             revision=file.revision,
@@ -181,10 +168,7 @@ def _fetch_hub(file: HubFile, say: Say, progress: Progress) -> Path:
 @contextmanager
 def _hub_errors(url: str) -> Iterator[None]:
     """Turn what the Hub's library raises into one sentence."""
-    import huggingface_hub.utils
-
-    errors: Any = huggingface_hub.utils  # its types are known only where they are defined, which has moved
-
+    errors = _hub("utils")
     try:
         yield
     except DownloadError:
@@ -208,10 +192,9 @@ def _hub_errors(url: str) -> Iterator[None]:
 
 def _bar(progress: Progress) -> dict[str, Any]:
     """The argument that makes the Hub's library draw no bar of its own and pass its count on."""
-    import huggingface_hub
     from tqdm import tqdm
 
-    if "tqdm_class" not in inspect.signature(huggingface_hub.hf_hub_download).parameters:
+    if "tqdm_class" not in inspect.signature(_hub().hf_hub_download).parameters:
         return {}  # older ones draw their own
 
     class Bar(tqdm):  # type: ignore[misc]
