@@ -20,7 +20,7 @@ from birefnet.runtimes.options import RuntimeName
 from birefnet.runtimes.select import OPENERS, check_size, select
 from birefnet.weights import download
 from birefnet.weights.facts import read_safetensors, to_spec
-from birefnet.weights.formats import RUNTIMES, find_target
+from birefnet.weights.formats import FORMATS, RUNTIMES, find_target
 
 
 def test_an_onnx_file(standin: Path) -> None:
@@ -103,6 +103,10 @@ def test_the_hint_for_another_runtime_names_a_format_that_exists(runtime: Runtim
         select("general", runtime=runtime)
     assert caught.value.hint == f"pack it first: birefnet export general --to {runtime}"
     assert find_target(runtime)[0] == runtime
+    if runtime not in FORMATS["onnx"].runtimes:
+        with pytest.raises(ConfigError, match=f"does not run in the runtime `{runtime}`") as caught:
+            select("nano", runtime=runtime)
+        assert caught.value.hint == f"pack it first: birefnet export nano --to {runtime}"
 
 
 def test_the_names_of_runtimes_are_those_of_the_table() -> None:

@@ -87,14 +87,17 @@ def choose_runtime(ref: ModelRef, options: RuntimeOptions) -> str:
         return takes[0]
     if options.runtime in takes:
         return options.runtime
+    pack = f"pack it first: birefnet export {{}} --to {options.runtime}"
     if ref.kind == WEIGHTS:
         raise ConfigError(
             f"`{ref.name}` is weights, which run in PyTorch, not in the runtime `{options.runtime}`.",
-            hint=f"pack it first: birefnet export {ref.name} --to {options.runtime}",
+            hint=pack.format(ref.name),
         )
     raise ConfigError(
-        f"`{ref.name}` is a file for {FORMATS[ref.kind].help}; it does not run in the runtime `{options.runtime}`.",
-        hint="leave the runtime out, or name the weights that the file was made of",
+        f"`{ref.name}` runs in {' or '.join(takes)}; it does not run in the runtime `{options.runtime}`.",
+        hint=pack.format(ref.entry.name)
+        if ref.entry
+        else "leave it out, or pack the weights that the file was made of",
     )
 
 
