@@ -31,7 +31,7 @@ ARROWS = {
     "weights": {*GROUND, "pixels", "network"},
     "runtimes": {*GROUND, "pixels", "network", "weights"},
     "data": {*GROUND, "pixels"},
-    "evaluation": {*GROUND, "pixels", "network", "weights", "data", "runtimes"},
+    "evaluation": {*GROUND, "pixels", "network", "weights", "data", "runtimes", "remover"},
     "training": {*GROUND, "pixels", "network", "weights", "data", "evaluation", "runtimes", "remover"},
     "export": {*GROUND, "pixels", "network", "weights", "data", "runtimes"},
     "benchmarking": {*GROUND, "pixels", "network", "weights", "runtimes", "export"},

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
         UnknownModel,
         WeightsError,
     )
+    from birefnet.evaluation.judge import evaluate
+    from birefnet.evaluation.outcome import Evaluation
     from birefnet.network.birefnet import BiRefNet
     from birefnet.network.config import BiRefNetConfig
     from birefnet.pixels.picture import Picture, read_picture
@@ -47,6 +49,8 @@ _HOMES = {
     "write_picture": "birefnet.pixels.writing",
     "load_model": "birefnet.weights.checkpoint",
     "save_model": "birefnet.weights.checkpoint",
+    "evaluate": "birefnet.evaluation.judge",
+    "Evaluation": "birefnet.evaluation.outcome",
     "BiRefNet": "birefnet.network.birefnet",
     "BiRefNetConfig": "birefnet.network.config",
     "BiRefNetError": "birefnet.errors",
@@ -71,6 +75,7 @@ __all__ = [
     "DataError",
     "DeviceError",
     "DownloadError",
+    "Evaluation",
     "InputError",
     "MissingExtra",
     "OutOfMemory",
@@ -80,6 +85,7 @@ __all__ = [
     "UnknownModel",
     "WeightsError",
     "__version__",
+    "evaluate",
     "load_model",
     "read_picture",
     "remove",

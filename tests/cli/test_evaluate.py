@@ -137,7 +137,7 @@ MISTAKES: list[tuple[Callable[[], object], list[str], int, str, str]] = [
     (lambda: Path("one/gt/01.png").rename("one/gt/02.bmp"), [], 1, "1 stem has two files: `gt/02` (02.bmp, 02.png)",
      "one file for each"),
     (lambda: None, ["--task", "dis6k"], 2, "There is no task `dis6k`", ""),
-    (lambda: None, ["--metrics", "S,FAE"], 2, "There is no metric `FAE`", "did you mean MAE?"),
+    (lambda: None, ["--metrics", "S,FAE"], 2, "There is no metric `FAE`", "did you mean `MAE`?"),
     (lambda: None, ["three"], 1, "`three` does not exist", ""),
 ]  # fmt: skip
 

@@ -53,7 +53,7 @@ def test_what_would_not_fit_into_memory_is_refused_before_it_is_read(
     config = replace(make_library(tmp_path), longest=None)
     with pytest.raises(DataError, match="memory are free") as caught:
         Library.load(config, available=100_000)
-    assert "data.cache: none" in str(caught.value) and "data.longest" in str(caught.value)
+    assert "data.cache: none" in str(caught.value.hint) and "data.longest" in str(caught.value.hint)
     need = sum(decoded_bytes((w, h), None) for h, w in ((60, 80), (96, 64), (70, 70), (120, 100), (48, 64)))
     assert need == 4 * (4800 + 6144 + 4900 + 12000 + 3072)
     Library.load(config, available=400_000)

@@ -16,7 +16,7 @@ from birefnet.errors import ConfigError
 from birefnet.evaluation.curves import histogram, line_chart
 from birefnet.evaluation.files import find_sets, match
 from birefnet.evaluation.outcome import FILES, Evaluation, check_folder, write_evaluation
-from birefnet.evaluation.run import Settings, evaluate
+from birefnet.evaluation.run import Settings, measure_sets
 from birefnet.evaluation.thumbnails import EXTRA, MISSED, SIDE, difference, strip, worst
 from tests.evaluation.drawn import disc, draw_set
 
@@ -57,7 +57,7 @@ def judged(root: Path, *names: str, count: int = 3) -> Evaluation:
     sets = find_sets([root / name for name in names])
     jobs = match(root / "predictions", sets, resize=False, allow_extra=False)
     return Evaluation(
-        label="a <b> & c", columns=COLUMNS, results=tuple(evaluate(jobs, Settings(metrics=COLUMNS), workers=1))
+        label="a <b> & c", columns=COLUMNS, results=tuple(measure_sets(jobs, Settings(metrics=COLUMNS), workers=1))
     )
 
 

@@ -14,7 +14,7 @@ from birefnet.errors import DataError
 from birefnet.evaluation import run
 from birefnet.evaluation.files import Job, find_sets, match
 from birefnet.evaluation.measure import Measurement, measure, summarise
-from birefnet.evaluation.run import Settings, evaluate, resized
+from birefnet.evaluation.run import Settings, measure_sets, resized
 from tests.evaluation.drawn import disc, draw_set
 
 SETTINGS = Settings(metrics=("S", "MAE", "maxF", "meanE"))
@@ -27,7 +27,7 @@ def jobs_of(root: Path, count: int = 3) -> dict[str, list[Job]]:
 
 def test_values_are_those_of_the_metrics(tmp_path: Path) -> None:
     jobs = jobs_of(tmp_path)
-    (result,) = evaluate(jobs, SETTINGS, workers=1)
+    (result,) = measure_sets(jobs, SETTINGS, workers=1)
     pairs = [tuple(np.asarray(Image.open(path)) for path in (job.prediction, job.truth)) for job in jobs["set"]]
     wanted = [measure(prediction, truth, SETTINGS.metrics) for prediction, truth in pairs]
     assert [row.values for row in result.rows] == [one.values for one in wanted]
@@ -39,8 +39,8 @@ def test_values_are_those_of_the_metrics(tmp_path: Path) -> None:
 def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
     jobs = jobs_of(tmp_path, 9)
     seen: list[int] = []
-    (one,) = evaluate(jobs, SETTINGS, workers=1, progress=lambda: seen.append(1))
-    (two,) = evaluate(jobs, SETTINGS, workers=2, progress=lambda: seen.append(2))
+    (one,) = measure_sets(jobs, SETTINGS, workers=1, progress=lambda: seen.append(1))
+    (two,) = measure_sets(jobs, SETTINGS, workers=2, progress=lambda: seen.append(2))
     assert one.rows == two.rows and one.summary.values == two.summary.values
     assert all(np.array_equal(one.summary.curves[name], two.summary.curves[name]) for name in one.summary.curves)
     assert (seen.count(1), seen.count(2)) == (9, 9)
@@ -60,7 +60,7 @@ def test_curves_are_summed_as_they_pass_and_not_kept(tmp_path: Path, monkeypatch
         return found
 
     monkeypatch.setattr(run, "measure", watched)
-    evaluate(jobs_of(tmp_path, 24), SETTINGS, workers=1)
+    measure_sets(jobs_of(tmp_path, 24), SETTINGS, workers=1)
     assert 0 < most <= 12  # four curves of each pair: those of three pairs at most, not of 24
 
 
@@ -75,7 +75,7 @@ def test_damage_found_on_the_way_is_collected_and_no_table_comes(tmp_path: Path)
     Image.fromarray((disc() > 128).astype(np.uint8)).save(jobs["set"][5].truth)
     for workers in (1, 2):
         with pytest.raises(DataError) as caught:
-            evaluate(jobs, SETTINGS, workers=workers)
+            measure_sets(jobs, SETTINGS, workers=workers)
         text = str(caught.value)
         assert text.startswith("The evaluation was broken off without a result: 1 file cannot be read: `set/04.png`")
         assert "2 files have colours: `set/01.png`, `gt/02.png`" in text
@@ -86,7 +86,7 @@ def test_a_set_without_a_single_good_pair(tmp_path: Path) -> None:
     jobs = jobs_of(tmp_path, 1)
     jobs["set"][0].truth.write_bytes(jobs["set"][0].truth.read_bytes()[:80])
     with pytest.raises(DataError, match="1 file cannot be read"):
-        evaluate(jobs, SETTINGS, workers=1)
+        measure_sets(jobs, SETTINGS, workers=1)
 
 
 def test_resizing_is_bilinear_and_leaves_equal_sizes_alone() -> None:

@@ -38,8 +38,9 @@ def test_tasks_have_known_columns_and_without_one_all_are_shown() -> None:
 def test_unknown_names_are_told_the_nearest() -> None:
     with pytest.raises(ConfigError, match="There is no task `dis`; known: dis5k, cod"):
         choose_metrics("dis", None)
-    with pytest.raises(ConfigError, match=r"There is no metric `meanG`(.|\n)*did you mean mean"):
+    with pytest.raises(ConfigError, match="There is no metric `meanG`") as caught:
         choose_metrics(None, "S,meanG")
+    assert str(caught.value.hint).startswith("did you mean `mean")
 
 
 def test_numbers() -> None:

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from birefnet.cli.evaluate import (
+from birefnet.cli.judging import (
     AllowExtra,
     AllowInverted,
+    JudgedDtype,
     Metrics,
     Output,
     Resize,
     Task,
-    require_for,
+    bars,
     terminal_width,
 )
 from birefnet.cli.messages import say
@@ -60,6 +61,7 @@ def compare(
     overwrite: Overwrite = False,
     device: Device = "auto",
     size: SizeText = None,
+    dtype: JudgedDtype = "float32",
     offline: Offline = False,
     quiet: Quiet = False,
 ) -> None:
@@ -72,11 +74,13 @@ def compare(
 
     Exit codes: 0 done, 1 something is wrong with the files, 2 wrong use, 130 interrupted.
     """
-    from birefnet.cli.judging import Choices, judge
     from birefnet.evaluation.columns import choose_metrics
     from birefnet.evaluation.compare import FILES, Comparison, check_by, write_comparison
     from birefnet.evaluation.files import find_sets
+    from birefnet.evaluation.judge import Judging, judge, require_for
     from birefnet.evaluation.outcome import check_folder
+    from birefnet.runtimes.options import RuntimeOptions
+    from birefnet.runtimes.select import parse_size
 
     columns = choose_metrics(task, metrics)
     check_by(by, columns)
@@ -86,9 +90,9 @@ def compare(
         check_folder(output, FILES, overwrite=overwrite)
     found = find_sets(sets)
     sources = _sources(methods, found)
-    if any(source.model is not None for source in sources):
+    if any(source.predictions is None for source in sources):
         found = find_sets(sets, with_pictures=True)
-    choices = Choices(
+    how = Judging(
         columns=columns,
         task=task,
         workers=workers,
@@ -96,17 +100,16 @@ def compare(
         allow_extra=allow_extra,
         allow_inverted=allow_inverted,
         overwrite=overwrite,
-        device=device,
-        size=size,
-        offline=offline,
-        quiet=quiet,
+        size=parse_size(size),
+        options=RuntimeOptions.parse(device=device, dtype=dtype, offline=offline),
     )
     evaluations = []
     for number, source in enumerate(sources, 1):
         if not quiet:
             say(f"{number} of {len(sources)}: {source.label}")
         keep = output / "predictions" / source.label.replace("/", "-") if output else None
-        evaluations.append(judge(source, found, keep, choices))
+        with bars(quiet=quiet) as (progress, fetching):
+            evaluations.append(judge(source, found, how, keep=keep, progress=progress, fetching=fetching))
     comparison = Comparison(tuple(evaluations), by)
     if output is not None:
         write_comparison(comparison, output)
@@ -123,7 +126,7 @@ def _sources(methods: Sequence[str], sets: Sequence[TruthSet]) -> list[Source]:
 
     for name in methods:
         if (Path(name) / "gt").is_dir():
-            raise ConfigError(f"`{name}` is a test set.\nhint: every set needs its own --sets: --sets {name}")
+            raise ConfigError(f"`{name}` is a test set.", hint=f"every set needs its own --sets: --sets {name}")
     found = {source.where: source for name in methods for source in find_sources(name, sets)}
     sources = list(found.values())
     if len(sources) < 2:

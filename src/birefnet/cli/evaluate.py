@@ -3,47 +3,29 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from birefnet.cli.judging import (
+    AllowExtra,
+    AllowInverted,
+    JudgedDtype,
+    Metrics,
+    Output,
+    Resize,
+    Task,
+    Truths,
+    bars,
+    terminal_width,
+)
 from birefnet.cli.messages import say
 from birefnet.cli.options import Device, Json, Offline, Overwrite, Quiet, SizeText, Workers
 from birefnet.errors import require
 
 if TYPE_CHECKING:
     from birefnet.evaluation.outcome import Evaluation
-
-Truths = Annotated[
-    list[Path],
-    typer.Argument(
-        metavar="GT...",
-        help="A folder of masks, or test sets: folders with `im` and `gt`, or a folder of such folders.",
-        show_default=False,
-    ),
-]
-Output = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Write tables and a report here.")
-]
-Task = Annotated[
-    str | None,
-    typer.Option(
-        "--task", metavar="TASK", help="Columns as its papers print them: dis5k, cod, hrsod, general or matting."
-    ),
-]
-Metrics = Annotated[
-    str | None,
-    typer.Option("--metrics", metavar="NAMES", help="Columns by name, such as S,MAE,maxF; or all."),
-]
-Resize = Annotated[
-    bool, typer.Option("--resize", help="Bring predictions of another size to that of their truth, bilinearly.")
-]
-AllowExtra = Annotated[bool, typer.Option("--allow-extra", help="Leave out predictions that have no truth.")]
-AllowInverted = Annotated[bool, typer.Option("--allow-inverted", help="Judge a set even if it looks inverted.")]
 
 
 def evaluate(
@@ -68,6 +50,7 @@ def evaluate(
     overwrite: Overwrite = False,
     device: Device = "auto",
     size: SizeText = None,
+    dtype: JudgedDtype = "float32",
     offline: Offline = False,
     quiet: Quiet = False,
 ) -> None:
@@ -85,22 +68,20 @@ def evaluate(
 
     Exit codes: 0 done, 1 something is wrong with the files, 2 wrong use, 130 interrupted.
     """
-    from birefnet.cli.judging import Choices, judge
     from birefnet.evaluation.columns import choose_metrics
     from birefnet.evaluation.files import find_sets
+    from birefnet.evaluation.judge import Judging, judge, require_for
     from birefnet.evaluation.outcome import FILES, check_folder, write_evaluation
     from birefnet.evaluation.source import find_source
+    from birefnet.runtimes.options import RuntimeOptions
+    from birefnet.runtimes.select import parse_size
 
     columns = choose_metrics(task, metrics)
     require_for(columns, resize=resize)
     if output is not None:
         require("matplotlib", "evaluate")
         check_folder(output, FILES, overwrite=overwrite)
-    sets = find_sets(truths)
-    source = find_source(predictions, sets)
-    if source.model is not None:
-        sets = find_sets(truths, with_pictures=True)
-    choices = Choices(
+    how = Judging(
         columns=columns,
         task=task,
         workers=workers,
@@ -108,12 +89,16 @@ def evaluate(
         allow_extra=allow_extra,
         allow_inverted=allow_inverted,
         overwrite=overwrite,
-        device=device,
-        size=size,
-        offline=offline,
-        quiet=quiet,
+        size=parse_size(size),
+        options=RuntimeOptions.parse(device=device, dtype=dtype, offline=offline),
     )
-    evaluation = judge(source, sets, output / "predictions" if output else None, choices)
+    sets = find_sets(truths)
+    source = find_source(predictions, sets)
+    if source.predictions is None:
+        sets = find_sets(truths, with_pictures=True)
+    keep = output / "predictions" if output else None
+    with bars(quiet=quiet) as (progress, fetching):
+        evaluation = judge(source, sets, how, keep=keep, progress=progress, fetching=fetching)
     if output is not None:
         write_evaluation(evaluation, output)
     _print(evaluation, output, as_json=report, quiet=quiet)
@@ -133,20 +118,3 @@ def _print(evaluation: Evaluation, output: Path | None, *, as_json: bool, quiet:
             say(line)
         if output is not None:
             say(f"report: {output / 'report.html'}")
-
-
-def require_for(columns: Sequence[str], *, resize: bool) -> None:
-    """Say before the work, not in the midst of it, that OpenCV is missing where a metric needs it.
-
-    Raises:
-        MissingExtra: naming the extra.
-    """
-    from birefnet.evaluation.measure import METRICS
-
-    if resize or any(METRICS[metric].needs for metric in columns):
-        require("cv2", "evaluate")
-
-
-def terminal_width() -> int | None:
-    """Characters in a line, or None where stdout is no terminal and lines may be of any length."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

@@ -1,105 +1,77 @@
-"""What `evaluate` and `compare` share: predict if need be, match, judge, and show how far it is."""
+"""What `evaluate` and `compare` share: their options, and their bars."""
 
 from __future__ import annotations
 
+import shutil
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from tqdm import tqdm
 
-from birefnet.cache import cache_folder
 from birefnet.cli.messages import bytes_bar
-from birefnet.cli.options import parse_size
-from birefnet.evaluation.files import TruthSet, check_pictures, match
-from birefnet.evaluation.outcome import Evaluation
-from birefnet.evaluation.run import Progress, Settings, evaluate
 
 if TYPE_CHECKING:
-    from birefnet.evaluation.source import Source
+    from birefnet.evaluation.judge import Progress
+    from birefnet.weights.transfer import Progress as BytesProgress
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choices:
-    """The options that both commands have; see their help."""
-
-    columns: tuple[str, ...]
-    task: str | None
-    workers: int | None
-    resize: bool
-    allow_extra: bool
-    allow_inverted: bool
-    overwrite: bool
-    device: str
-    size: str | None
-    offline: bool
-    quiet: bool
-
-
-def judge(source: Source, sets: Sequence[TruthSet], keep: Path | None, choices: Choices) -> Evaluation:
-    """Judge one source on all sets.
-
-    Args:
-        keep: where predictions that are made here are kept; None for a folder that goes away afterwards.
-
-    Raises:
-        BiRefNetError: of many kinds; see `birefnet.evaluation`.
-    """
-    if source.predictions is not None:
-        return _judge(source.label, source.predictions, sets, choices)
-    if keep is not None:
-        _predict(source, sets, keep, choices)
-        return _judge(source.label, keep, sets, choices, own=True)
-    with tempfile.TemporaryDirectory(prefix="birefnet-") as folder:
-        _predict(source, sets, Path(folder), choices)
-        return _judge(source.label, Path(folder), sets, choices, own=True)
-
-
-def _judge(
-    label: str, predictions: Path, sets: Sequence[TruthSet], choices: Choices, *, own: bool = False
-) -> Evaluation:
-    """`own`: the predictions were made here, for these sets, in sub-folders; others may lie beside them."""
-    jobs = match(predictions, sets, resize=choices.resize, allow_extra=choices.allow_extra or own)
-    settings = Settings(metrics=choices.columns, resize=choices.resize, skeletons=cache_folder() / "skeletons")
-    with _bar("judging", sum(map(len, jobs.values())), quiet=choices.quiet) as step:
-        results = evaluate(
-            jobs, settings, workers=choices.workers, allow_inverted=choices.allow_inverted, progress=step
-        )
-    return Evaluation(
-        label=label, columns=choices.columns, results=tuple(results), task=choices.task, resized=choices.resize
-    )
-
-
-def _predict(source: Source, sets: Sequence[TruthSet], folder: Path, choices: Choices) -> None:
-    from birefnet.evaluation.predict import predict_sets
-    from birefnet.runtimes.options import RuntimeOptions
-    from birefnet.runtimes.select import open_model
-
-    assert source.model is not None
-    check_pictures(sets)
-    size = parse_size(choices.size)
-    # In float32: what is judged is the model, not the half precision of this machine.
-    options = RuntimeOptions(device=choices.device, offline=choices.offline, dtype="float32")
-    with bytes_bar(hidden=choices.quiet) as fetched:
-        runtime = open_model(source.model, options, size=size, progress=fetched)
-    weights = source.model.path
-    with _bar("predicting", sum(len(one.truths) for one in sets), quiet=choices.quiet) as step:
-        predict_sets(
-            runtime, weights, sets, folder, native=size == "native", overwrite=choices.overwrite, progress=step
-        )
+Truths = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="GT...",
+        help="A folder of masks, or test sets: folders with `im` and `gt`, or a folder of such folders.",
+        show_default=False,
+    ),
+]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Write tables and a report here.")
+]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        "--task", metavar="TASK", help="Columns as its papers print them: dis5k, cod, hrsod, general or matting."
+    ),
+]
+Metrics = Annotated[
+    str | None,
+    typer.Option("--metrics", metavar="NAMES", help="Columns by name, such as S,MAE,maxF; or all."),
+]
+Resize = Annotated[
+    bool, typer.Option("--resize", help="Bring predictions of another size to that of their truth, bilinearly.")
+]
+AllowExtra = Annotated[bool, typer.Option("--allow-extra", help="Leave out predictions that have no truth.")]
+AllowInverted = Annotated[
+    bool, typer.Option("--allow-inverted", help="Judge a set even if it looks inverted, or holds 1 for white.")
+]
+JudgedDtype = Annotated[
+    str,
+    typer.Option(
+        "--dtype",
+        metavar="TYPE",
+        help="For a model: float32, the same on every machine; auto is what `remove` takes on this one.",
+    ),
+]
 
 
 @contextmanager
-def _bar(what: str, total: int, *, quiet: bool) -> Iterator[Progress]:
-    """A progress bar on stderr where that is a terminal."""
+def bars(*, quiet: bool) -> Iterator[tuple[Progress, BytesProgress]]:
+    """Progress on stderr where that is a terminal: of pictures, a bar for each kind of work, and of a download."""
     hidden = quiet or not sys.stderr.isatty()
-    with tqdm(total=total, desc=what, unit="picture", delay=1, disable=hidden, file=sys.stderr) as bar:
+    shown: dict[str, tqdm[None]] = {}
+    with ExitStack() as stack:
 
-        def step() -> None:
-            bar.update()
+        def progress(what: str, done: int, total: int) -> None:
+            if what not in shown:
+                bar = tqdm(total=total, desc=what, unit="picture", delay=1, disable=hidden, file=sys.stderr)
+                shown[what] = stack.enter_context(bar)
+            shown[what].update(done - shown[what].n)
 
-        yield step
+        yield progress, stack.enter_context(bytes_bar(hidden=quiet))
+
+
+def terminal_width() -> int | None:
+    """Characters in a line, or None where stdout is no terminal and lines may be of any length."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

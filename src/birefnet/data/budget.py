@@ -54,19 +54,19 @@ def choose_kept(planned: Sequence[Planned], config: DataConfig, processes: int, 
             kept.append(plan)
             total += plan.size
     if available is not None and total * processes > available * _SAFE:
-        raise DataError(_too_large(total, processes, available, config))
+        raise _too_large(total, processes, available, config)
     log.info("%d of %d pictures are kept decoded, about %s", len(kept), len(planned), gib(total))
     return kept
 
 
-def _too_large(need: int, processes: int, available: int, config: DataConfig) -> str:
+def _too_large(need: int, processes: int, available: int, config: DataConfig) -> DataError:
     each = f"{gib(need)} for each of {processes} processes" if processes > 1 else gib(need)
     half = max(1, available // processes // 2 // MIB)
     smaller = ", or `data.longest: 1024` to reduce them" if config.longest is None else ""
-    return (
-        f"The decoded pictures need {each}, but only {gib(available)} of memory are free"
-        f"\nhint: set `data.cache: none` to read the files at every sample, `data.cache: {half}` to keep so many MiB"
-        f"{smaller}"
+    return DataError(
+        f"The decoded pictures need {each}, but only {gib(available)} of memory are free",
+        hint=f"set `data.cache: none` to read the files at every sample, `data.cache: {half}` to keep so many MiB"
+        f"{smaller}",
     )
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 
-from birefnet.errors import ConfigError
+from birefnet.errors import ConfigError, did_you_mean
 from birefnet.evaluation.measure import METRICS
 
 # Task -> columns, as the papers of that task print them.
@@ -40,7 +39,7 @@ def choose_metrics(task: str | None, metrics: str | None) -> tuple[str, ...]:
         ConfigError: for an unknown task or metric, with the nearest known.
     """
     if task is not None and task not in TASKS:
-        raise ConfigError(f"There is no task `{task}`; known: {', '.join(TASKS)}.")
+        raise ConfigError(f"There is no task `{task}`; known: {', '.join(TASKS)}.", hint=did_you_mean(task, TASKS))
     if metrics is None:
         return TASKS[task] if task else EVERYTHING
     if metrics.strip().lower() == "all":
@@ -63,7 +62,6 @@ def arrow(metric: str) -> str:
 def _find(name: str) -> str:
     known = {metric.lower(): metric for metric in METRICS}
     if name.lower() not in known:
-        close = difflib.get_close_matches(name.lower(), known, n=1)
-        hint = f"\nhint: did you mean {known[close[0]]}?" if close else ""
-        raise ConfigError(f"There is no metric `{name}`; known: {', '.join(METRICS)}.{hint}")
+        hint = did_you_mean(name, METRICS)
+        raise ConfigError(f"There is no metric `{name}`; known: {', '.join(METRICS)}.", hint=hint)
     return known[name.lower()]

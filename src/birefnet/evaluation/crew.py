@@ -1,17 +1,20 @@
-"""A function over many inputs on all cores: results in order, few at a time, and the same however many work."""
+"""A function over many inputs on all cores: results in order, few at a time, and the same however many work.
+
+Nothing here may import numpy at its head: a worker that starts imports this module first, and libraries read how many
+threads to start when they are loaded.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Self, TypeVar
 
 from birefnet.errors import BiRefNetError, ConfigError
@@ -22,9 +25,7 @@ R = TypeVar("R")
 WAITING = 4  # inputs handed out for each worker: enough to keep it busy, few enough that memory does not grow
 
 # Every worker is one thread: with more of each there would be workers squared of them.
-_ONE_THREAD = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
-)
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 class Crew:
@@ -62,33 +63,30 @@ class Crew:
             function: of a module's top level, as inputs and results are sent between processes.
 
         Raises:
-            BiRefNetError: if a worker was ended from outside; whatever `function` raises.
+            BiRefNetError: if a worker was ended from outside, or could not start; whatever `function` raises.
         """
         if self.workers == 1:
             yield from map(function, inputs)
             return
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(self.workers, multiprocessing.get_context("spawn"), _begin)
         waiting: deque[Future[R]] = deque()
         try:
             for one in inputs:
-                waiting.append(self._submit(function, one))
+                with _deaf_children():
+                    waiting.append(self._pool.submit(function, one))
                 if len(waiting) >= self.workers * WAITING:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
         except BrokenProcessPool as error:
             raise BiRefNetError(
-                "A worker process was ended from outside, likely for want of memory.\nhint: --workers 1 needs least"
+                "A worker process was ended from outside, probably because memory ran out, or could not start.",
+                hint='`workers=1` needs least memory; in a script, more workers need `if __name__ == "__main__":`',
             ) from error
         finally:
             for future in waiting:
                 future.cancel()
-
-    def _submit(self, function: Callable[[T], R], one: T) -> Future[R]:
-        if self._pool is None:
-            spawn = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self.workers, spawn, _begin)
-        with _inherited():
-            return self._pool.submit(function, one)
 
 
 def cores() -> int:
@@ -98,48 +96,26 @@ def cores() -> int:
 
 
 @contextmanager
-def _inherited() -> Iterator[None]:
-    """What a process that starts now inherits: one thread, and no ear for Ctrl-C, which is the parent's to hear.
+def _deaf_children() -> Iterator[None]:
+    """A process that this thread starts meanwhile does not hear Ctrl-C, which is its parent's to hear.
 
-    Blocked, not ignored: a Ctrl-C that comes meanwhile reaches the parent afterwards.
+    `_begin` would be too late: a worker takes a while to get there, and Ctrl-C reaches the whole group. What is blocked
+    is blocked for this thread only, and a Ctrl-C that comes meanwhile is heard afterwards.
     """
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
-    mask = getattr(signal, "pthread_sigmask", None)  # not on Windows
-    with _later():
-        blocked = mask(signal.SIG_BLOCK, {signal.SIGINT}) if mask else None
-        os.environ.update(_ONE_THREAD)
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
-            if mask:
-                mask(signal.SIG_SETMASK, blocked)
-
-
-@contextmanager
-def _later() -> Iterator[None]:
-    """Ctrl-C is heard at the end of the block: the mask is of this thread alone, and any other may take the signal."""
-    usual = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(usual):
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    heard: list[FrameType | None] = []
-    signal.signal(signal.SIGINT, lambda _number, frame: heard.append(frame))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, usual)
-        if heard:
-            usual(signal.SIGINT, heard[0])
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin() -> None:
-    """The first thing a worker does."""
+    """The first thing a worker does, before any library is loaded."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
     try:
         import cv2
     except ImportError:

@@ -45,10 +45,14 @@ def suspicion(value: float | None, *, faint: bool) -> Suspicion | None:
     return "inverted" if value < INVERTED else "faint" if faint and value > -INVERTED else None
 
 
-def probe(jobs: Mapping[str, Sequence[Job]]) -> None:
+def probe(jobs: Mapping[str, Sequence[Job]], *, own: bool = False) -> None:
     """Look at some pairs of each set, evenly spread: an hour of work should not end with "these look inverted".
 
     Files that cannot be read are passed over here; the run tells of all of them.
+
+    Args:
+        jobs: the pairs of each set.
+        own: whether the predictions were made here, so that a dark one was meant so.
 
     Raises:
         DataError: if more than half of a set's pairs look inverted, or hold 0 and a dark grey only.
@@ -56,7 +60,7 @@ def probe(jobs: Mapping[str, Sequence[Job]]) -> None:
     found = {}
     for name, pairs in jobs.items():
         chosen = pairs[:: max(1, -(-len(pairs) // PROBE))]
-        looks = [(look, job.name) for job in chosen if (look := _look_at(job))]
+        looks = [(look, job.name) for job in chosen if (look := _look_at(job, own=own))]
         found[name] = (looks, len(chosen))
     refuse_suspicious("The predictions cannot be judged", found)
 
@@ -80,9 +84,11 @@ def refuse_suspicious(what: str, found: Mapping[str, tuple[Sequence[tuple[Suspic
     problems.check(what)
 
 
-def _look_at(job: Job) -> Suspicion | None:
+def _look_at(job: Job, *, own: bool) -> Suspicion | None:
     files = read_files(job.prediction, job.truth)
-    return None if files.arrays is None else suspicion(correlation(*files.arrays), faint=files.faint)
+    if files.arrays is None:
+        return None
+    return suspicion(correlation(*files.arrays), faint=files.faint and not own)
 
 
 def _look(array: Grey) -> Grey:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from birefnet.errors import ConfigError, InputError
+from birefnet.errors import ConfigError, InputError, did_you_mean
 from birefnet.evaluation import boundary, effort, matte, region, weighted
 from birefnet.evaluation.pair import Grey, Pair
 from birefnet.evaluation.region import Curve
@@ -22,7 +22,7 @@ class Metric:
     Attributes:
         name: as in results and tables.
         better: which way is better.
-        group: what it looks at, which is the module that computes it.
+        group: what it looks at; tables are divided by it.
         symbol: as in the papers, in LaTeX.
         text: what it is, in a few words.
         needs: the extra of the package that it needs, or None.
@@ -162,14 +162,16 @@ def measure(
     check_metrics(metrics)
     pair = Pair(prediction, truth)
     curves = _curves(pair, {row.curve[0] for name in metrics if (row := METRICS[name]).curve})
+    functions: dict[str, Callable[[Pair], float | None]] = {
+        **_VALUES,
+        "HCE": partial(effort.human_correction_efforts, skeleton_cache=skeleton_cache),
+    }
     values: dict[str, float | None] = {}
     for name in metrics:
         if METRICS[name].curve:
             values[name] = _of_curve(METRICS[name], curves)
-        elif name == "HCE":
-            values[name] = effort.human_correction_efforts(pair, skeleton_cache=skeleton_cache)
         else:
-            values[name] = _VALUES[name](pair)
+            values[name] = functions[name](pair)
     return Measurement(values=values, curves=curves)
 
 
@@ -218,9 +220,8 @@ def check_metrics(names: Sequence[str]) -> None:
     """
     for name in names:
         if name not in METRICS:
-            near = difflib.get_close_matches(name, METRICS, n=1, cutoff=0.5)
-            hint = f"; did you mean `{near[0]}`?" if near else ""
-            raise ConfigError(f"No metric named `{name}`; known: {', '.join(METRICS)}{hint}")
+            hint = did_you_mean(name, METRICS, cutoff=0.5)
+            raise ConfigError(f"No metric named `{name}`; known: {', '.join(METRICS)}", hint=hint)
 
 
 def _curves(pair: Pair, wanted: set[str]) -> dict[str, Curve]:

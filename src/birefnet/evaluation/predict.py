@@ -1,86 +1,88 @@
-"""A model's predictions of test sets, as 8-bit grey files; what is there already is not made again."""
+"""A model's predictions of test sets: the masks that `birefnet remove` makes; what is there already is kept."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from birefnet.errors import ConfigError
 from birefnet.evaluation.files import TruthSet
-from birefnet.files import write_text
-from birefnet.pixels.alpha import finish
-from birefnet.pixels.compose import to_mask
+from birefnet.files import write_json
 from birefnet.pixels.picture import read_picture
-from birefnet.pixels.prepare import native_size, prepare
 from birefnet.pixels.writing import write_picture
-from birefnet.runtimes.base import Runtime
-from birefnet.runtimes.select import resized
+from birefnet.remover import Remover
 
-MADE_BY = "made-by.json"  # beside the predictions: which weights made them
+MADE_BY = "made-by.json"  # beside the predictions: what made them
 
 Progress = Callable[[], None]
 
 
 def predict_sets(
-    runtime: Runtime,
-    weights: Path | None,
+    remover: Remover,
     sets: Sequence[TruthSet],
     folder: Path,
     *,
-    native: bool = False,
+    identity: Mapping[str, object] | None = None,
     overwrite: bool = False,
     progress: Progress = lambda: None,
 ) -> None:
-    """Write `folder`/SET/STEM.png for every picture; predictions by the same weights are kept, so a broken run goes on.
+    """Write `folder`/SET/STEM.png for every picture; what the same model made is kept, so a broken run goes on.
 
     Args:
-        runtime: the network.
-        weights: its file, whose content tells whether predictions found are its own; None for a name that tells it.
+        remover: the model, with everything that decides its masks.
         sets: every truth with its picture.
         folder: made if need be.
-        native: give the network each picture at the size nearest to its own, not at one size.
+        identity: what makes predictions its own; None for what `identity_of` says of the remover.
         overwrite: make all predictions anew, also where the folder holds those of another model.
         progress: called after every picture.
 
     Raises:
-        ConfigError: if the folder holds predictions by other weights.
+        ConfigError: if the folder holds predictions by another model, or made with other options.
         PictureError: if a picture cannot be read or a prediction not be written.
     """
-    _claim(folder, _identity(runtime, weights, native=native), overwrite=overwrite)
+    _claim(folder, dict(identity or identity_of(remover, None)), overwrite=overwrite)
     for one in sets:
         (folder / one.name).mkdir(parents=True, exist_ok=True)
         for stem in one.truths:
             target = folder / one.name / f"{stem}.png"
             if overwrite or not target.exists():
-                _predict(runtime, one.pictures[stem], target, native=native)
+                picture = read_picture(one.pictures[stem], max_pixels=remover.max_pixels)
+                write_picture(remover.cut(picture).mask, target)
             progress()
 
 
-def _predict(runtime: Runtime, picture: Path, target: Path, *, native: bool) -> None:
-    rgb = read_picture(picture).rgb
-    spec = runtime.spec
-    if native:
-        height, width = native_size(*rgb.shape[:2])
-        spec = resized(runtime, (width, height))
-    batch, frame = prepare(rgb, spec)
-    alpha = finish(runtime(batch), frame, rgb=rgb, sharpen=spec.upsample == "guided")  # as `birefnet remove` does
-    write_picture(to_mask(alpha), target)
+def identity_of(remover: Remover, weights: Path | None) -> dict[str, object]:
+    """What decides a remover's masks: the weights' content, the size they see, how they run and are enlarged.
 
-
-def _identity(runtime: Runtime, weights: Path | None, *, native: bool) -> dict[str, Any]:
-    """What decides the predictions: the weights' content and the size the network sees."""
-    facts: dict[str, Any] = {"model": runtime.name}
+    Args:
+        weights: the model's file; None looks for the one that the remover was given.
+    """
+    runtime = remover.runtime
+    if weights is None and isinstance(remover.model, (str, os.PathLike)):
+        weights = Path(remover.model)
+    facts: dict[str, object] = {"model": runtime.name}
     if weights is not None and weights.is_file():
         with weights.open("rb") as stream:
             facts["sha256"] = hashlib.file_digest(stream, "sha256").hexdigest()
-    size = "native" if native else f"{runtime.spec.width}x{runtime.spec.height}"
-    return {**facts, "size": size, "upsample": runtime.spec.upsample}
+    spec = runtime.spec
+    width, height = remover.size if isinstance(remover.size, tuple) else (spec.width, spec.height)
+    guided = spec.upsample == "guided" if remover.sharpen is None else remover.sharpen
+    return {
+        **facts,
+        "size": "native" if remover.size == "native" else f"{width}x{height}",
+        "mean": list(spec.mean),
+        "std": list(spec.std),
+        "upsample": "guided" if guided else "bilinear",
+        "runtime": type(runtime).__name__,
+        "device": runtime.device.partition(":")[0],
+        "dtype": str(getattr(runtime, "dtype", remover.options.dtype)),  # not every runtime leaves a choice
+    }
 
 
-def _claim(folder: Path, identity: dict[str, Any], *, overwrite: bool) -> None:
+def _claim(folder: Path, identity: dict[str, object], *, overwrite: bool) -> None:
     """Note in the folder whose predictions it holds; refuse one that holds another's."""
     note = folder / MADE_BY
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
@@ -90,7 +92,8 @@ def _claim(folder: Path, identity: dict[str, Any], *, overwrite: bool) -> None:
             found = None
         if found != identity:
             raise ConfigError(
-                f"`{folder}` holds predictions of another model or size.\nhint: choose another -o, or --overwrite"
+                f"`{folder}` holds predictions of another model, or made with other options.",
+                hint="choose another folder, or `overwrite=True`",
             )
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(note, json.dumps(identity, indent=2) + "\n")
+    write_json(note, identity)

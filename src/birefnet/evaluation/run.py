@@ -60,11 +60,13 @@ class Settings:
     Attributes:
         metrics: names of `birefnet.evaluation.measure.METRICS`.
         resize: bring a prediction to its truth's size, bilinearly; else sizes must be equal.
+        own: whether predictions were made here, so that a dark one was meant so.
         skeletons: folder where skeletons of truths are kept between runs; None keeps none.
     """
 
     metrics: tuple[str, ...]
     resize: bool = False
+    own: bool = False
     skeletons: Path | None = None
 
 
@@ -75,7 +77,7 @@ class _Judged:
     problems: tuple[Wrong, ...] = ()
 
 
-def evaluate(
+def measure_sets(
     jobs: Mapping[str, Sequence[Job]],
     settings: Settings,
     *,
@@ -83,7 +85,7 @@ def evaluate(
     allow_inverted: bool = False,
     progress: Progress = lambda: None,
 ) -> list[SetResult]:
-    """Judge every set.
+    """Measure every pair of every set.
 
     Args:
         jobs: set name -> pairs, as of `birefnet.evaluation.files.match`.
@@ -99,7 +101,7 @@ def evaluate(
         MissingExtra: if a metric needs a library that is not installed.
     """
     if not allow_inverted:
-        probe(jobs)
+        probe(jobs, own=settings.own)
     problems = Problems()
     with Crew(workers) as crew:
         found = [_evaluate_set(name, pairs, settings, crew, problems, progress) for name, pairs in jobs.items()]
@@ -152,4 +154,4 @@ def _judge(settings: Settings, job: Job) -> _Judged:
         return _Judged(problems=files.problems)
     prediction, truth = resized(files.arrays[0], files.arrays[1].shape), files.arrays[1]
     found = measure(prediction, truth, settings.metrics, skeleton_cache=settings.skeletons)
-    return _Judged(found, suspicion(correlation(prediction, truth), faint=files.faint))
+    return _Judged(found, suspicion(correlation(prediction, truth), faint=files.faint and not settings.own))

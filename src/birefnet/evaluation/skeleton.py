@@ -9,8 +9,6 @@ import contextlib
 import functools
 import hashlib
 import logging
-import os
-import tempfile
 import zlib
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birefnet.evaluation.pair import Mask
+from birefnet.files import whole_file
 
 Places = NDArray[np.intp]  # (N,) indices into a flat map
 
@@ -74,23 +73,12 @@ def cached_skeleton(mask: Mask, folder: Path | None) -> Mask:
             return np.unpackbits(stored, count=mask.size).reshape(mask.shape).view(np.bool_)
     thin = skeletonize(mask)
     try:
-        _keep(path, zlib.compress(np.packbits(thin).tobytes(), 1))
+        folder.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as part:  # another process never reads half a file
+            part.write_bytes(zlib.compress(np.packbits(thin).tobytes(), 1))
     except OSError as error:
         _log.warning("The skeleton of a truth could not be kept in `%s`: %s", folder, error)
     return thin
-
-
-def _keep(path: Path, content: bytes) -> None:
-    """Write beside and rename, so that another process never reads half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
-    try:
-        with open(handle, "wb") as file:
-            file.write(content)
-        os.replace(beside, path)
-    except BaseException:
-        os.unlink(beside)
-        raise
 
 
 class _State:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from birefnet.errors import WeightsError
 from birefnet.evaluation.files import TruthSet, folder_for, has_pictures
-from birefnet.weights.resolve import ModelRef, names_a_folder, resolve, resolve_all
+from birefnet.remover import Remover
+from birefnet.weights.resolve import Model, ModelRef, names_a_folder, resolve, resolve_all
 
 _PLAIN = ("pred", "preds", "predictions", "masks")  # names of folders that tell nothing apart
 
@@ -21,11 +22,13 @@ class Source:
         label: what tables call it.
         predictions: the folder of its predictions, or None if they are to be made.
         model: what to make them with, or None.
+        remover: the same, loaded and set up already, or None.
     """
 
     label: str
     predictions: Path | None = None
     model: ModelRef | None = None
+    remover: Remover | None = None
 
     @property
     def where(self) -> str:
@@ -33,7 +36,7 @@ class Source:
         return str(self.predictions or (self.model and (self.model.path or self.model.name)))
 
 
-def find_source(name: str, sets: Sequence[TruthSet]) -> Source:
+def find_source(name: Model, sets: Sequence[TruthSet]) -> Source:
     """The one thing that `name` means; of a run's folder, its best weights.
 
     Raises:
@@ -74,7 +77,7 @@ def _label(folder: Path) -> str:
     return f"{whole.parent.name}/{whole.name}" if whole.name in _PLAIN and whole.parent.name else whole.name
 
 
-def _nothing_in(name: str, sets: Sequence[TruthSet], error: WeightsError) -> WeightsError:
+def _nothing_in(name: Model, sets: Sequence[TruthSet], error: WeightsError) -> WeightsError:
     """What a folder would have to hold, besides what was said of its weights."""
     if not names_a_folder(name):
         return error
