@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from birefnet.cpus import usable_cpus
 from birefnet.errors import BiRefNetError, ConfigError
-from birefnet.evaluation.crew import WAITING, Crew, cores
+from birefnet.evaluation.crew import WAITING, Crew
 
 
 def square(number: int) -> int:
@@ -86,6 +87,6 @@ def test_errors_come_through_and_a_lost_worker_is_said() -> None:
 
 
 def test_numbers_of_workers() -> None:
-    assert Crew().workers == cores() >= 1
+    assert Crew().workers == len(usable_cpus()) >= 1
     with pytest.raises(ConfigError, match="at least one worker, got 0"):
         Crew(0)

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self, TypeVar
 
+from birefnet.cpus import usable_cpus
 from birefnet.errors import BiRefNetError, ConfigError
 
 T = TypeVar("T")
@@ -43,7 +44,7 @@ class Crew:
     def __init__(self, workers: int | None = None) -> None:
         if workers is not None and workers < 1:
             raise ConfigError(f"There must be at least one worker, got {workers}.")
-        self.workers = workers or cores()
+        self.workers = workers or len(usable_cpus())
         self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Self:
@@ -87,12 +88,6 @@ class Crew:
         finally:
             for future in waiting:
                 future.cancel()
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)  # not on every platform
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 @contextmanager
