@@ -1,10 +1,11 @@
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from birefnet.data.pairs import find_all_pairs, find_pairs, find_pictures, find_sets
+from birefnet.data.pairs import find_all_pairs, find_pairs, find_pictures, set_folders_in
 from birefnet.errors import DataError
 
 
@@ -86,5 +87,27 @@ def test_hidden_files_do_not_count(tmp_path: Path) -> None:
 def test_sets_are_found_up_to_two_levels_below(tmp_path: Path) -> None:
     for name in ("one/im/a.png", "task/two/gt/a.png", "task/deep/er/im/a.png", ".hidden/im/a.png"):
         _write(tmp_path / name)
-    assert [path.relative_to(tmp_path).as_posix() for path in find_sets(tmp_path)] == ["one", "task/two"]
-    assert find_sets(tmp_path / "one") == [tmp_path / "one"]
+    assert [path.relative_to(tmp_path).as_posix() for path in set_folders_in(tmp_path)] == ["one", "task/two"]
+    assert set_folders_in(tmp_path / "one") == [tmp_path / "one"]
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_names_pair_however_their_accents_are_written(tmp_path: Path, forms: tuple[str, str]) -> None:
+    for part, form in zip(("im", "gt"), forms, strict=True):
+        (tmp_path / part).mkdir()
+        for name in ("Zoë", "한국어", "plain"):
+            (tmp_path / part / f"{unicodedata.normalize(form, name)}.png").touch()
+    pairs = find_pairs(tmp_path)
+    assert len(pairs) == 3 and all(pair.picture.exists() and pair.mask.exists() for pair in pairs)  # none is renamed
+    assert len(find_pairs(tmp_path, only=[unicodedata.normalize("NFD", "Zoë")])) == 1
+
+
+def test_one_name_written_both_ways_is_one_name_twice(tmp_path: Path) -> None:
+    for part in ("im", "gt"):
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "Zo\u00eb.png").touch()
+    (tmp_path / "gt" / "Zoe\u0308.png").touch()
+    if len(list((tmp_path / "gt").iterdir())) == 1:
+        pytest.skip("this file system takes both for one name")
+    with pytest.raises(DataError, match="share one stem"):
+        find_pairs(tmp_path)

@@ -130,3 +130,13 @@ def test_a_model_needs_a_picture_of_the_right_size_for_every_truth(tmp_path: Pat
     shutil.move(home / "gt", tmp_path / "plain")
     with pytest.raises(DataError, match="has no pictures to predict from"):
         find_sets([tmp_path / "plain"], with_pictures=True)
+
+
+def test_names_meet_however_their_accents_are_written(tmp_path: Path) -> None:
+    predictions, home = draw_set(tmp_path, count=1)
+    (predictions / "00.png").rename(predictions / "Zo\u00eb.png")
+    (home / "gt/00.png").rename(home / "gt/Zoe\u0308.png")
+    (home / "im/00.jpg").rename(home / "im/Zo\u00eb.jpg")
+    (job,) = match(predictions, find_sets([home]), resize=False, allow_extra=False)["set"]
+    assert job.stem == "Zo\u00eb" and job.truth.exists() and job.prediction.exists() and job.picture is not None
+    check_pictures(find_sets([home], with_pictures=True))

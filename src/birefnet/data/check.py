@@ -19,7 +19,7 @@ from birefnet.data.duplicates import Fingerprint, find_twins, fingerprint
 from birefnet.data.facts import MaskFacts, measure_mask
 from birefnet.data.findings import KINDS, Finding
 from birefnet.data.masks import MaskFile, read_mask
-from birefnet.data.pairs import PICTURE_SUFFIXES, Pair, find_sets, match_pairs
+from birefnet.data.pairs import PICTURE_SUFFIXES, Pair, match_pairs, set_folders_in
 from birefnet.data.reading import read_header, read_rgb, sizes_fit
 from birefnet.errors import ConfigError, DataError
 
@@ -128,7 +128,7 @@ def check_folder(
             raise ConfigError(f"There is no kind of finding `{kind}`; known: {', '.join(KINDS)}")
     if not folder.is_dir():
         raise ConfigError(f"There is no folder `{folder}`")
-    sets = find_sets(folder)
+    sets = set_folders_in(folder)
     if not sets:
         raise ConfigError(f"`{folder}` holds no set: wanted the folders `im` and `gt` in it, or in folders below it")
     files, findings, counted = [], list[Finding](), {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,23 @@ class Pair:
     mask: Path
 
 
+def stem_of(path: Path) -> str:
+    """What a file is matched by: its name without suffix, however its accents are written.
+
+    Some systems store `é` as one letter (NFC), others as two (NFD), so copies of one folder may differ in that.
+    """
+    return unicodedata.normalize("NFC", path.stem)
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The picture files directly in a folder, by name; hidden ones do not count."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
+
+
 def find_pictures(folder: Path, only: Collection[str] | None = None) -> list[Path]:
     """All picture files directly in `folder`, by name; with `only`, those of these stems. Hidden files do not count.
 
@@ -30,15 +48,13 @@ def find_pictures(folder: Path, only: Collection[str] | None = None) -> list[Pat
     """
     if not folder.is_dir():
         raise DataError(f"There is no folder `{folder}`")
-    found = sorted(
-        path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
-    )
+    found = pictures_in(folder)
     if only is not None:
-        wanted = set(only)
-        absent = sorted(wanted - {path.stem for path in found})
+        wanted = {unicodedata.normalize("NFC", stem) for stem in only}
+        absent = sorted(wanted - {stem_of(path) for path in found})
         if absent:
             raise DataError(f"`{folder}` lacks {shortened(absent)}")
-        found = [path for path in found if path.stem in wanted]
+        found = [path for path in found if stem_of(path) in wanted]
     if not found:
         raise DataError(f"No pictures in `{folder}`; it should hold {', '.join(sorted(PICTURE_SUFFIXES))} files")
     return found
@@ -75,7 +91,7 @@ class Matched:
 
     def _naming(self) -> str:
         """A hint, if all lone masks are called like the pictures but for an ending (`cat_mask` for `cat`)."""
-        masks, pictures = ({path.stem for path in paths} for paths in (self.lone_masks, self.lone_pictures))
+        masks, pictures = ({stem_of(path) for path in paths} for paths in (self.lone_masks, self.lone_pictures))
         if not masks or not pictures:
             return ""
         for names, others, which in ((masks, pictures, "masks"), (pictures, masks, "pictures")):
@@ -98,7 +114,7 @@ def match_pairs(folder: Path, only: Collection[str] | None = None) -> Matched:
             found = []
         named: dict[str, Path] = {}
         for path in found:
-            if named.setdefault(path.stem, path) is not path:
+            if named.setdefault(stem_of(path), path) is not path:
                 twins.append(path)
         files.append(named)
     pictures, masks = files
@@ -160,11 +176,11 @@ def _set_folder(root: Path, name: str, task: str | None) -> Path | None:
 
 def _sets_below(root: Path, task: str | None) -> str:
     place = root / task if task and (root / task).is_dir() else root
-    names = [folder.name for folder in find_sets(place)] if place.is_dir() else []
+    names = [folder.name for folder in set_folders_in(place)] if place.is_dir() else []
     return f"there are: {shortened(names)}" if names else "a set is a folder that holds `im` and `gt`"
 
 
-def find_sets(folder: Path, depth: int = 2) -> list[Path]:
+def set_folders_in(folder: Path, depth: int = 2) -> list[Path]:
     """The folders that hold `im` or `gt`, by path: `folder` itself, or those up to `depth` levels below it."""
     if (folder / "im").is_dir() or (folder / "gt").is_dir():
         return [folder]
@@ -172,7 +188,7 @@ def find_sets(folder: Path, depth: int = 2) -> list[Path]:
         return []
     with os.scandir(folder) as entries:
         below = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-    return [found for name in below for found in find_sets(folder / name, depth - 1)]
+    return [found for name in below for found in set_folders_in(folder / name, depth - 1)]
 
 
 def raise_all(problems: Sequence[str], most: int = 20) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from birefnet.data.masks import PLAIN_MODES, Use, read_mask
+from birefnet.data.pairs import pictures_in, set_folders_in, stem_of
 from birefnet.data.reading import Header, read_header
 from birefnet.errors import ConfigError, DataError, shortened
 from birefnet.evaluation.problems import Problems
 from birefnet.evaluation.reading import reason
-from birefnet.pixels.picture import READABLE_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def folder_for(predictions: Path, one: TruthSet, sets: int) -> Path:
 
 def has_pictures(folder: Path) -> bool:
     """Whether picture files lie directly in a folder."""
-    return folder.is_dir() and next(_pictures(folder), None) is not None
+    return folder.is_dir() and bool(pictures_in(folder))
 
 
 def check_pictures(sets: Sequence[TruthSet]) -> None:
@@ -144,7 +144,7 @@ def _expand(path: Path) -> list[Path]:
         raise DataError(f"`{path}` {what}; wanted a folder of masks, or a test set: a folder with `im` and `gt`.")
     if (path / "gt").is_dir() or has_pictures(path):
         return [path]
-    below = sorted(folder for folder in path.iterdir() if (folder / "gt").is_dir())
+    below = [folder for folder in set_folders_in(path) if (folder / "gt").is_dir()]
     if not below:
         raise DataError(f"`{path}` is empty: it holds neither masks, nor `gt`, nor test sets with `gt` in them.")
     return below
@@ -180,21 +180,14 @@ def _by_stem(folder: Path, problems: Problems) -> dict[str, Path]:
         problems.add("folder", str(folder))
         return {}
     found: dict[str, Path] = {}
-    for path in sorted(_pictures(folder)):
-        if path.stem in found:
-            problems.add("twice", short(path.with_suffix("")), f"{found[path.stem].name}, {path.name}")
-        found[path.stem] = path
+    for path in pictures_in(folder):
+        stem = stem_of(path)
+        if stem in found:
+            problems.add("twice", short(path.with_suffix("")), f"{found[stem].name}, {path.name}")
+        found[stem] = path
     if not found:
         problems.add("empty", str(folder))
     return found
-
-
-def _pictures(folder: Path) -> Iterator[Path]:
-    return (
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in READABLE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
 
 
 def _check_headers(job: Job, problems: Problems, *, resize: bool) -> bool:

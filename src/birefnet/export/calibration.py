@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from birefnet.data.pairs import PICTURE_SUFFIXES, find_sets, match_pairs
+from birefnet.data.pairs import PICTURE_SUFFIXES, match_pairs, set_folders_in
 from birefnet.errors import DataError, shortened
 from birefnet.pixels.picture import read_picture
 from birefnet.pixels.prepare import InputSpec, prepare
@@ -25,7 +25,7 @@ def find_calibration(folder: Path, most: int = MOST_PICTURES) -> list[Path]:
     """
     if not folder.is_dir():
         raise DataError(f"There is no folder `{folder}` of pictures to calibrate with")
-    homes = [home / _PICTURES for home in find_sets(folder) if (home / _PICTURES).is_dir()] or [folder]
+    homes = [home / _PICTURES for home in set_folders_in(folder) if (home / _PICTURES).is_dir()] or [folder]
     found = sorted(path for home in homes for path in home.rglob("*") if _is_picture(path, folder))
     if not found:
         raise DataError(f"No pictures in `{folder}` to calibrate with; it should hold some dozens of typical ones")
@@ -40,7 +40,7 @@ def masks_of(pictures: list[Path], folder: Path) -> list[Path]:
     Raises:
         DataError: if some have none: only sets (`im` and `gt`) do.
     """
-    masks = {pair.picture: pair.mask for home in find_sets(folder) for pair in match_pairs(home).pairs}
+    masks = {pair.picture: pair.mask for home in set_folders_in(folder) for pair in match_pairs(home).pairs}
     missing = [path.name for path in pictures if path not in masks]
     if missing:
         raise DataError(
