@@ -17,7 +17,7 @@ from tests.core_import import is_core
 PACKAGE = Path(birefnet.__file__).parent
 
 # room -> what it may import of ours, wherever the import stands
-GROUND = {"cache", "cpus", "errors", "files", "libraries", "memory", "processes"}
+GROUND = {"cache", "cpus", "devices", "errors", "files", "libraries", "memory", "processes"}
 ARROWS = {
     "cache": set(),
     "libraries": {"cache", "processes"},
@@ -26,6 +26,7 @@ ARROWS = {
     "memory": {"errors"},
     "cpus": set(),
     "processes": set(),
+    "devices": {"errors"},
     "pixels": GROUND,
     "network": GROUND,
     "weights": {*GROUND, "pixels", "network"},
@@ -53,6 +54,7 @@ LIBRARIES = {
     "memory": set(),
     "cpus": set(),
     "processes": set(),
+    "devices": set(),
     "pixels": {"numpy", "PIL"},
     "network": set(),
     "weights": {"numpy", "safetensors", "tqdm"},

@@ -103,6 +103,11 @@ def shortened(names: Iterable[object], most: int = 10, *, mark: str = "`") -> st
     return ", ".join(f"{mark}{name}{mark}" for name in listed[:most]) + more
 
 
+def first_line(error: BaseException) -> str:
+    """What a library's error says, in one line that fits into a sentence; its type's name where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+
+
 def require(module: str, extra: str) -> ModuleType:
     """Import `module` of another library (see `birefnet.libraries`), or say which extra brings it.
 

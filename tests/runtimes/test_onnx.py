@@ -169,8 +169,9 @@ def test_devices(tmp_path: Path) -> None:
     import onnxruntime
 
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        with pytest.raises(DeviceError, match="onnxruntime-gpu"):
+        with pytest.raises(DeviceError, match="has no `cuda`; it has: cpu") as caught:
             OnnxRuntime(path, device="cuda")
+        assert caught.value.hint == "install onnxruntime-gpu in place of onnxruntime"
 
 
 def test_many_threads_at_once(make: Any) -> None:

@@ -187,6 +187,7 @@ def test_without_tensorrt_or_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         TensorRtRuntime(tmp_path / "net.engine")
     monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt.make())
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    (tmp_path / "net.engine").touch()
     with pytest.raises(DeviceError, match="NVIDIA GPU"):
         TensorRtRuntime(tmp_path / "net.engine")
     with pytest.raises(DeviceError, match="not on `cpu`"):

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from birefnet.errors import ConfigError, DeviceError, InputError, WeightsError
+from birefnet.errors import ConfigError, InputError, WeightsError
 from birefnet.pixels.prepare import InputSpec
 from birefnet.runtimes import machine
 from birefnet.runtimes.base import Memory, Runtime
-from birefnet.runtimes.torch import TorchRuntime, choose_device, choose_dtype, computes_in_bfloat16
+from birefnet.runtimes.machine import computes_in_bfloat16
+from birefnet.runtimes.torch import TorchRuntime, choose_dtype
 
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
@@ -91,16 +92,6 @@ def test_values_that_are_not_finite_are_an_error() -> None:
     for dtype in ("float32", "bfloat16"):
         with pytest.raises(WeightsError, match="not finite"):
             TorchRuntime(Sum(float("nan")), SPEC, device="cpu", dtype=dtype)(BATCH)
-
-
-def test_devices() -> None:
-    assert choose_device("auto") in ("cpu", "cuda", "mps")
-    assert choose_device("cpu") == "cpu"
-    for name in ("gpu", "cuda:x", "cpu:x"):
-        with pytest.raises(DeviceError, match="Unknown device"):
-            choose_device(name)
-    with pytest.raises(DeviceError, match="sees no `cuda:99`"):
-        choose_device("cuda:99")
 
 
 def test_dtypes() -> None:

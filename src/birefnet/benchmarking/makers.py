@@ -29,7 +29,7 @@ class Eager:
     def __init__(self, job: Job) -> None:
         import torch
 
-        from birefnet.runtimes.torch import choose_device
+        from birefnet.devices import choose_device
         from birefnet.weights.checkpoint import load_model
 
         if job.threads is not None:

@@ -16,13 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from birefnet.errors import DeviceError, InputError, WeightsError, require
+from birefnet.devices import choose_device
+from birefnet.errors import DeviceError, InputError, WeightsError, first_line, require
+from birefnet.files import whole_file
+from birefnet.memory import ran_out
 from birefnet.pixels.prepare import InputSpec
 from birefnet.processes import PerProcess
-from birefnet.runtimes.base import Batch, Logits, check_batch, check_logits, fits, spec_at
+from birefnet.runtimes.base import Batch
+from birefnet.runtimes.packed import PackedRuntime
 from birefnet.runtimes.threads import CpuThreads
-from birefnet.runtimes.torch import choose_device
 from birefnet.weights.facts import to_spec
 
 FACTS = "extra/birefnet.json"
@@ -30,7 +34,7 @@ _ROOT = "birefnet"  # the folder in the archive that holds all of it
 SMALLEST_SIDE = 128  # of packages for any size: below, the deepest map of the half-size picture has one place only
 
 
-class AotiRuntime:
+class AotiRuntime(PackedRuntime):
     """A network in a `.pt2` package that `birefnet export --to package` wrote.
 
     Args:
@@ -58,38 +62,27 @@ class AotiRuntime:
         defaults: InputSpec | None = None,
     ) -> None:
         torch: Any = require("torch", "torch")
-        self.path = Path(path)
-        self.name = name or self.path.stem
+        super().__init__(Path(path), name)
         facts = read_facts(self.path)
         self.device = _device(facts, device, self.path)
-        self.dynamic = bool(facts.get("dynamic"))
-        own = to_spec(facts, self.path, defaults=defaults)
-        self.spec = spec_at(own, size, dynamic=self.dynamic, name=self.name)
-        self._batch: int | None = facts.get("batch")
+        spec = to_spec(facts, self.path, defaults=defaults)
+        fixed = None if facts.get("dynamic") else (spec.width, spec.height)
+        count: int | None = facts.get("batch")
+        self._describe(facts, fixed=fixed, size=size, defaults=defaults, at_once=(count or 1, count))
         self._torch = torch
         self._lock = PerProcess(threading.Lock)  # a compiled package keeps its buffers between runs
         self._threads = CpuThreads(threads) if self.device == "cpu" else nullcontext
         self._run = _open(torch, self.path, self.device, compiled=bool(facts.get("compiled")))
 
-    def __call__(self, batch: Batch) -> Logits:
-        """(B, 3, h, w) float32 normalised -> (B, 1, h, w) float32 logits; see `Runtime`."""
-        check_batch(batch, self.spec, dynamic=self.dynamic)
+    def _check_more(self, batch: Batch) -> None:
         if self.dynamic and min(batch.shape[2:]) < SMALLEST_SIDE:
             height, width = batch.shape[2:]
             raise InputError(f"`{self.name}` takes sides from {SMALLEST_SIDE} pixels, got {width}x{height}.")
-        step = self._batch or len(batch)
-        with fits(self, batch):
-            parts = [self._part(batch[start : start + step], step) for start in range(0, len(batch), step)]
-            logits = np.concatenate(parts)
-        return check_logits(logits, batch, self.name)
 
-    def _part(self, batch: Batch, count: int) -> Logits:
-        """Logits of up to `count` pictures by a package that takes just so many."""
-        missing = count - len(batch)
-        whole = np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), np.float32)]) if missing else batch
+    def _infer(self, batch: Batch) -> NDArray[np.floating]:
         with self._lock(), self._threads(), self._torch.inference_mode():
-            logits = self._run(self._torch.from_numpy(np.ascontiguousarray(whole)).to(self.device))
-        return np.asarray(logits[: len(batch)].cpu().numpy(), np.float32)
+            logits = self._run(self._torch.from_numpy(np.ascontiguousarray(batch)).to(self.device))
+        return np.asarray(logits.cpu().numpy())
 
 
 def machine_facts(device: str) -> dict[str, str]:
@@ -128,21 +121,16 @@ def write_facts(path: Path, facts: Mapping[str, Any], *, forget: Iterable[str] =
         facts: plain values.
         forget: folders of this machine; compiled code names them in its messages, and they are blotted out there.
     """
-    part = path.with_name(f"{path.name}.rewritten")
-    try:
-        with zipfile.ZipFile(path) as old, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as new:
-            for one in old.infolist():
-                inner = _inner(one.filename)
-                if inner.endswith(".cpp") or inner == FACTS:
-                    continue
-                content = bytearray(old.read(one))
-                for text in (folder.encode() for folder in forget if inner.endswith(".so")):
-                    content = content.replace(text, b"_" * len(text))
-                new.writestr(zipfile.ZipInfo(f"{_ROOT}/{inner}"), content)
-            new.writestr(zipfile.ZipInfo(f"{_ROOT}/{FACTS}"), json.dumps(dict(facts)))
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(path) as part, zipfile.ZipFile(path) as old, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as new:
+        for one in old.infolist():
+            inner = _inner(one.filename)
+            if inner.endswith(".cpp") or inner == FACTS:
+                continue
+            content = bytearray(old.read(one))
+            for text in (folder.encode() for folder in forget if inner.endswith(".so")):
+                content = content.replace(text, b"_" * len(text))
+            new.writestr(zipfile.ZipInfo(f"{_ROOT}/{inner}"), content)
+        new.writestr(zipfile.ZipInfo(f"{_ROOT}/{FACTS}"), json.dumps(dict(facts)))
 
 
 def _inner(name: str) -> str:
@@ -174,5 +162,6 @@ def _open(torch: Any, path: Path, device: str, *, compiled: bool) -> Any:
         _, _, index = device.partition(":")
         return aoti_load_package(str(path), device_index=int(index)) if index else aoti_load_package(str(path))
     except Exception as error:  # the library's exceptions have no common base but this
-        detail = (str(error) or type(error).__name__).strip().splitlines()[0][:300]
-        raise WeightsError(f"`{path}` is damaged or no package that this PyTorch opens: {detail}") from error
+        if ran_out(error):
+            raise
+        raise WeightsError(f"`{path}` is damaged or no package that this PyTorch opens: {first_line(error)}") from error

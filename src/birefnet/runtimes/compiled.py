@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
 
 from birefnet.cache import cache_folder
-from birefnet.errors import ConfigError
+from birefnet.errors import ConfigError, first_line
+from birefnet.files import write_whole
 from birefnet.memory import ran_out
 from birefnet.runtimes import machine
 
@@ -43,7 +43,7 @@ class _Compiled(nn.Module):
             if ran_out(error):
                 raise
             raise ConfigError(
-                f"torch.compile could not compile the network: {_first_line(error)}. On a CPU it needs a C++ compiler, "
+                f"torch.compile could not compile the network: {first_line(error)}. On a CPU it needs a C++ compiler, "
                 "on a GPU Triton; the mode eager needs neither"
             ) from error
         self._seen.add(shape)
@@ -78,10 +78,8 @@ def _save(file: Path) -> None:
     if artifacts is None:
         return
     file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_suffix(f".{os.getpid()}.part")
-    beside.write_bytes(artifacts[0])
-    beside.replace(file)
+    write_whole(file, lambda stream: _write(stream, artifacts[0]))
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).strip().splitlines()[0][:300]
+def _write(stream: BinaryIO, content: bytes) -> None:
+    stream.write(content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from birefnet.devices import best_of, parse_device
 from birefnet.runtimes import machine
 from birefnet.weights.formats import FORMATS, RUNTIMES, WEIGHTS
 
@@ -41,11 +42,7 @@ def explain() -> dict[str, Any]:
 
 
 def _best(devices: list[str]) -> str | None:
-    """As `choose_device("auto")`: CUDA, then MPS, then the CPU."""
-    for kind in ("cuda", "mps", "cpu"):
-        if any(device.startswith(kind) for device in devices):
-            return kind
-    return None
+    return best_of([parse_device(device).kind for device in devices])
 
 
 def _why(choice: dict[str, str | None], onnx: dict[str, Any], torch: dict[str, Any]) -> list[str]:

@@ -17,6 +17,8 @@ PACKAGES = (
     *("numpy", "pillow", "pillow-heif", "onnxruntime", "onnxruntime-gpu"),
     *("torch", "torchvision", "safetensors", "openvino", "nncf", "tensorrt", "onnx", "tqdm", "typer"),
 )
+_X86 = ("x86_64", "AMD64")
+_NATIVE_BFLOAT16 = {"bf16", "amx-bf16"}
 _CPU_FLAGS = {  # how the kernel names it -> how we do
     "avx2": "avx2",
     "avx512f": "avx512",
@@ -43,6 +45,14 @@ def cpu() -> dict[str, Any]:
         "threads": len(usable_cpus()),
         "features": sorted({_CPU_FLAGS[flag] for flag in flags if flag in _CPU_FLAGS}),
     }
+
+
+def computes_in_bfloat16() -> bool:
+    """Whether this processor multiplies in bfloat16, and does not only convert: AVX-512-BF16 or AMX.
+
+    On ARM it is not taken: nobody has measured it there.
+    """
+    return platform.machine() in _X86 and bool(_NATIVE_BFLOAT16 & set(cpu()["features"]))
 
 
 def packages() -> dict[str, str | None]:

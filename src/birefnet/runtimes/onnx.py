@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from birefnet.cpus import default_threads
-from birefnet.errors import DeviceError, MissingExtra, WeightsError
+from birefnet.devices import parse_device
+from birefnet.errors import DeviceError, MissingExtra, WeightsError, first_line
 from birefnet.libraries import load_onnxruntime
 from birefnet.memory import ran_out
 from birefnet.pixels.prepare import InputSpec
-from birefnet.runtimes.base import Batch, Logits, check_batch, check_logits, fits, spec_at
-from birefnet.weights.facts import read_facts, to_spec
+from birefnet.runtimes.base import Batch
+from birefnet.runtimes.packed import OUTPUTS, PackedRuntime
+from birefnet.weights.facts import read_facts
 
 logger = logging.getLogger(__name__)
 
@@ -24,13 +27,12 @@ PROVIDERS = {  # device -> ONNX Runtime's name for it
     "cuda": "CUDAExecutionProvider",
     "mps": "CoreMLExecutionProvider",
 }
-OUTPUTS = ("logits", "output_image")  # names of the final map where a file has several outputs
 _NO_KERNEL = re.compile(r"(?:Could not find an implementation for|Failed to find kernel for) (\w+)\(\d+\)")
 _WAYS_OUT = {"DeformConv": "; export it with `--deform decomposed`, which needs only common operators"}
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
-class OnnxRuntime:
+class OnnxRuntime(PackedRuntime):
     """A network in an `.onnx` file.
 
     The file has one input (N, 3, h, w), float32 or float16, and an output (N, 1, h, w). What its `metadata_props` may
@@ -63,10 +65,7 @@ class OnnxRuntime:
         defaults: InputSpec | None = None,
         keep_memory: bool = True,
     ) -> None:
-        self.path = Path(path)
-        self.name = name or self.path.stem
-        if not self.path.is_file():
-            raise WeightsError(f"There is no file `{self.path}`.")
+        super().__init__(Path(path), name)
         library = _library()
         providers, self.device = _providers(library, device)
         self._session = _open(library, self.path, providers, threads or default_threads(), keep_memory)
@@ -74,41 +73,20 @@ class OnnxRuntime:
         self._input, self._output = self._check_ports()
         self._type = _TYPES[self._input.type]
         facts = read_facts(self._session.get_modelmeta().custom_metadata_map, self.path)
-        self._gives_alpha = facts.get("activation") == "none"
         batch, _, height, width = self._input.shape
-        self._at_once = batch if isinstance(batch, int) else None
-        self.dynamic = not isinstance(height, int) or not isinstance(width, int)
-        own = to_spec(facts, self.path, defaults=defaults, fixed=None if self.dynamic else (width, height))
-        self.spec = spec_at(own, size, dynamic=self.dynamic, name=self.name)
+        fixed = (width, height) if isinstance(height, int) and isinstance(width, int) else None
+        at_once = (batch, batch) if isinstance(batch, int) else (1, None)
+        self._describe(facts, fixed=fixed, size=size, defaults=defaults, at_once=at_once)
 
-    def __call__(self, batch: Batch) -> Logits:
-        """(B, 3, h, w) float32 normalised -> (B, 1, h, w) float32 logits; see `Runtime`."""
-        check_batch(batch, self.spec, dynamic=self.dynamic)
-        step = self._at_once or len(batch)
-        with fits(self, batch):
-            parts = [self._run(batch[start : start + step]) for start in range(0, len(batch), step)]
-            logits = np.concatenate(parts)
-        return check_logits(logits, batch, self.name)
-
-    def _run(self, batch: Batch) -> Logits:
-        """As many pictures as the network takes at once, or fewer."""
-        count = len(batch)
-        if self._at_once is not None and count < self._at_once:
-            batch = np.concatenate([batch, np.repeat(batch[-1:], self._at_once - count, axis=0)])
-        return self._logits(batch)[:count]
-
-    def _logits(self, batch: Batch) -> Logits:
+    def _infer(self, batch: Batch) -> NDArray[np.floating]:
         feed = {self._input.name: batch.astype(self._type, copy=False)}
         try:
             (output,) = self._session.run([self._output], feed)
         except Exception as error:  # the library's exceptions have no common base but this
             if ran_out(error):
                 raise
-            raise WeightsError(f"ONNX Runtime could not run `{self.name}`: {_first_line(error)}") from error
-        if not self._gives_alpha:
-            return np.asarray(output, np.float32)
-        alpha = np.clip(np.asarray(output, np.float64), 1e-6, 1 - 1e-6)
-        return np.log(alpha / (1 - alpha)).astype(np.float32)
+            raise WeightsError(f"ONNX Runtime could not run `{self.name}`: {first_line(error)}") from error
+        return np.asarray(output)
 
     def _check_device(self, wanted: str) -> None:
         """ONNX Runtime takes the CPU where a GPU's libraries do not load, and only prints so."""
@@ -147,15 +125,14 @@ def _providers(library: Any, device: str) -> tuple[list[Any], str]:
     available = library.get_available_providers()
     if device == "auto":
         device = "cuda" if PROVIDERS["cuda"] in available else "cpu"
-    kind, _, index = device.partition(":")
-    if kind not in PROVIDERS or (index and not index.isdigit()):
-        raise DeviceError(f"Unknown device `{device}`; wanted auto, {', '.join(PROVIDERS)} or cuda:N.")
+    kind, index = parse_device(device, tuple(PROVIDERS))
     if PROVIDERS[kind] not in available:
-        hint = "; install onnxruntime-gpu in place of onnxruntime" if kind == "cuda" else ""
-        raise DeviceError(f"This ONNX Runtime ({library.__version__}) has no device `{kind}`{hint}.")
+        there = ", ".join(name for name, provider in PROVIDERS.items() if provider in available)
+        hint = "install onnxruntime-gpu in place of onnxruntime" if kind == "cuda" else None
+        raise DeviceError(f"This ONNX Runtime ({library.__version__}) has no `{kind}`; it has: {there}.", hint=hint)
     if kind == "cpu":
         return [PROVIDERS["cpu"]], "cpu"
-    options = {"device_id": int(index)} if index else {}
+    options = {} if index is None else {"device_id": index}
     return [(PROVIDERS[kind], options), PROVIDERS["cpu"]], device
 
 
@@ -172,19 +149,17 @@ def _open(library: Any, path: Path, providers: list[Any], threads: int, keep_mem
     try:
         return library.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # the library's exceptions have no common base but this
+        if ran_out(error):
+            raise
         if (lacking := _lacking(error)) is not None:
             raise DeviceError(
                 f"This ONNX Runtime ({library.__version__}) has no {lacking} for the device asked for, which `{path}` "
                 f"needs{_WAYS_OUT.get(lacking, '')}; a newer ONNX Runtime may have it: pip install -U onnxruntime"
             ) from error
-        raise WeightsError(f"`{path}` is damaged or no ONNX network: {_first_line(error)}") from error
+        raise WeightsError(f"`{path}` is damaged or no ONNX network: {first_line(error)}") from error
 
 
 def _lacking(error: BaseException) -> str | None:
     """The operator that ONNX Runtime knows but cannot compute, if that is what it says."""
     found = _NO_KERNEL.search(str(error))
     return found[1] if found else None
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).strip().splitlines()[0][:300]

@@ -16,14 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birefnet.cpus import default_threads
+from birefnet.devices import parse_device
 from birefnet.errors import ConfigError, DeviceError, WeightsError, require
 from birefnet.memory import ran_out
 from birefnet.pixels.prepare import InputSpec
 from birefnet.processes import PerProcess
 from birefnet.runtimes import machine
-from birefnet.runtimes.base import Batch, Logits, check_batch, check_logits, fits, spec_at
+from birefnet.runtimes.base import Batch
+from birefnet.runtimes.packed import OUTPUTS, PackedRuntime
 from birefnet.runtimes.signal_stack import signal_stack_kept
-from birefnet.weights.facts import read_facts, to_spec
+from birefnet.weights.facts import read_facts
+from birefnet.weights.formats import FORMATS
 
 logger = logging.getLogger(__name__)
 
@@ -31,16 +34,14 @@ Mode = Literal["latency", "throughput"]
 Dtype = Literal["auto", "float32", "bfloat16"]
 
 FACTS = "birefnet"  # where an .xml file holds what it says of itself
-FILE = "model.xml"  # of a network in a folder
-OUTPUTS = ("logits", "output_image")  # names of the final map where a file has several outputs
+FILE = FORMATS["openvino"].mark  # of a network in a folder
 _ONNX_FACTS = "framework"  # where OpenVINO puts the metadata of an ONNX file
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
-_NATIVE_BFLOAT16 = {"bf16", "amx-bf16"}  # features of processors that compute with it
 _STAMP = 0x7F  # of every byte: near the largest of float32, not a number in float16
 _TYPES = {"f32": np.float32, "f16": np.float16}
 
 
-class OpenVinoRuntime:
+class OpenVinoRuntime(PackedRuntime):
     """A network in a pair of files `.xml` and `.bin`, in a folder with such a pair, or in an `.onnx` file.
 
     Args:
@@ -77,10 +78,7 @@ class OpenVinoRuntime:
         cache: bool = False,
     ) -> None:
         given = Path(path)
-        self.path = given / FILE if given.is_dir() else given
-        self.name = name or given.stem
-        if not self.path.is_file():
-            raise WeightsError(f"There is no file `{self.path}`.")
+        super().__init__(given / FILE if given.is_dir() else given, name or given.stem)
         openvino: Any = require("openvino", "openvino")
         with signal_stack_kept():
             core = openvino.Core()
@@ -95,47 +93,36 @@ class OpenVinoRuntime:
         del model
         self._type = _TYPES[self._compiled.inputs[0].get_element_type().get_type_name()]
         self._output = self._compiled.outputs[output]
-        self._gives_alpha = facts.get("activation") == "none"
-        self._one_by_one = shape[0].is_static and shape[0].get_length() == 1
-        self.dynamic = shape[2].is_dynamic or shape[3].is_dynamic
-        fixed = None if self.dynamic else (shape[3].get_length(), shape[2].get_length())
-        own = to_spec(facts, self.path, defaults=defaults, fixed=fixed)
-        self.spec = spec_at(own, size, dynamic=self.dynamic, name=self.name)
+        free = shape[2].is_dynamic or shape[3].is_dynamic
+        fixed = None if free else (shape[3].get_length(), shape[2].get_length())
+        at_once = (shape[0].get_length(),) * 2 if shape[0].is_static else (1, None)
+        self._describe(facts, fixed=fixed, size=size, defaults=defaults, at_once=at_once)
         self._requests = PerProcess(lambda: _make_requests(self._compiled, mode))
         self._process = os.getpid() if mode == "throughput" else None
 
-    def __call__(self, batch: Batch) -> Logits:
-        """(B, 3, h, w) float32 normalised -> (B, 1, h, w) float32 logits; see `Runtime`."""
-        check_batch(batch, self.spec, dynamic=self.dynamic)
+    def _check_more(self, batch: Batch) -> None:
         if self._process not in (None, os.getpid()):
             raise DeviceError(
                 f"`{self.name}` was loaded before this process was forked; its streams of OpenVINO are not here.",
                 hint='load it in the process that uses it, or start processes by the method "spawn"',
             )
-        parts = np.split(batch, len(batch)) if self._one_by_one else [batch]
-        with fits(self, batch):
-            logits = np.concatenate([self._run(part) for part in parts])
-        return check_logits(logits, batch, self.name)
 
-    def _run(self, batch: Batch) -> Logits:
+    def _infer(self, batch: Batch) -> NDArray[np.floating]:
         requests = self._requests()
         request = requests.get()  # a request's memory is large: callers wait for one instead of making another
         try:
             _stamp(request, self._output)
             request.infer([np.ascontiguousarray(batch, self._type)], share_inputs=True)
             output = np.array(request.get_tensor(self._output).data)
-            if _is_stale(output):
-                raise MemoryError("OpenVINO gave no result, and no error")
         except RuntimeError as error:
             if ran_out(error):
                 raise
             raise WeightsError(f"OpenVINO could not run `{self.name}`: {_said(error)}") from error
         finally:
             requests.put(request)
-        if not self._gives_alpha:
-            return np.asarray(output, np.float32)
-        alpha = np.clip(np.asarray(output, np.float64), 1e-6, 1 - 1e-6)
-        return np.log(alpha / (1 - alpha)).astype(np.float32)
+        if _is_stale(output):
+            raise MemoryError("OpenVINO gave no result, and no error")
+        return output
 
 
 def _stamp(request: Any, output: Any) -> None:
@@ -157,7 +144,8 @@ def choose_device(available: list[str], device: str) -> tuple[str, str]:
     Raises:
         DeviceError: if OpenVINO has no such device here.
     """
-    wanted = "CPU" if device == "auto" else device.upper()
+    kind, index = ("cpu", None) if device == "auto" else parse_device(device, ("cpu", "gpu", "npu"))
+    wanted = kind.upper() if index is None else f"{kind.upper()}.{index}"
     if wanted in available or f"{wanted}.0" in available:
         return wanted, wanted.lower()
     known = ", ".join(name.lower() for name in available) or "none"
@@ -174,7 +162,7 @@ def choose_dtype(dtype: str, device: str) -> str:
         raise ConfigError(f"Unknown dtype `{dtype}`; wanted {', '.join(get_args(Dtype))}.")
     if dtype != "auto" or device != "cpu":
         return dtype
-    return "bfloat16" if _NATIVE_BFLOAT16 & set(machine.cpu()["features"]) else "float32"
+    return "bfloat16" if machine.computes_in_bfloat16() else "float32"
 
 
 def make_settings(device: str, mode: str, dtype: str, threads: int | None, *, cache: bool) -> dict[str, Any]:
@@ -223,6 +211,8 @@ def _read(core: Any, path: Path) -> Any:
             raise WeightsError(f"`{path}` has no `{path.stem}.bin` beside it, which holds its weights.")
         return core.read_model(path)
     except RuntimeError as error:
+        if ran_out(error):
+            raise
         raise WeightsError(f"`{path}` is damaged or no network that OpenVINO reads: {_said(error)}") from error
 
 
@@ -249,6 +239,8 @@ def _compile(core: Any, model: Any, hardware: str, settings: dict[str, Any], pat
     try:
         return core.compile_model(model, hardware, settings)
     except RuntimeError as error:
+        if ran_out(error):
+            raise
         raise WeightsError(f"OpenVINO cannot make `{path}` run on `{hardware.lower()}`: {_said(error)}") from error
 
 

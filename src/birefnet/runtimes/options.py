@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self, TypeVar, get_args
 
-from birefnet.errors import BiRefNetError, ConfigError, DeviceError, did_you_mean
+from birefnet.devices import parse_device
+from birefnet.errors import ConfigError, did_you_mean
 from birefnet.runtimes.base import Memory, Mode
 
 RuntimeName = Literal["auto", "torch", "onnx", "openvino", "tensorrt", "package"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
-DEVICES = ("auto", "cpu", "cuda", "mps", "gpu", "npu")  # the last two are OpenVINO's
-_DEVICE = re.compile(r"(?P<kind>[a-z]+)(?:[:.]\d+)?", re.IGNORECASE | re.ASCII)
+DEVICES = ("cpu", "cuda", "mps", "gpu", "npu")  # the last two are OpenVINO's
 _Word = TypeVar("_Word")
 
 
@@ -52,10 +51,8 @@ class RuntimeOptions:
         check_word("dtype", self.dtype, get_args(Dtype))
         check_word("mode", self.mode, get_args(Mode))
         check_word("memory", self.memory, get_args(Memory))
-        found = _DEVICE.fullmatch(self.device) if isinstance(self.device, str) else None
-        if found is None or found["kind"].lower() not in DEVICES:
-            known = "auto, cpu, cuda, cuda:N or mps"
-            raise _unknown("device", self.device, known, DEVICES, kind=DeviceError)
+        if self.device != "auto":
+            parse_device(self.device, DEVICES)
         if self.threads is not None and (not isinstance(self.threads, int) or self.threads < 1):
             raise ConfigError(f"`threads` is a whole number of 1 or more, or None, got {self.threads!r}.")
         if not isinstance(self.offline, bool):
@@ -98,10 +95,5 @@ def check_word(what: str, word: str, known: Sequence[_Word]) -> _Word:
     for one in known:
         if one == word:
             return one
-    raise _unknown(what, word, ", ".join(map(str, known)), [str(one) for one in known])
-
-
-def _unknown(
-    what: str, word: object, wanted: str, known: Sequence[str], *, kind: type[BiRefNetError] = ConfigError
-) -> BiRefNetError:
-    return kind(f"Unknown {what} `{word}`; wanted {wanted}.", hint=did_you_mean(str(word), known))
+    words = [str(one) for one in known]
+    raise ConfigError(f"Unknown {what} `{word}`; wanted {', '.join(words)}.", hint=did_you_mean(str(word), words))

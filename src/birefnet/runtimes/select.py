@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+from birefnet.devices import choose_device
 from birefnet.errors import ConfigError, MissingExtra
 from birefnet.pixels.prepare import MULTIPLE, InputSpec, nearest_multiple
 from birefnet.runtimes.base import Memory, Mode, Runtime, spec_at
@@ -174,7 +175,7 @@ def _check(name: str, ref: ModelRef, options: RuntimeOptions) -> None:
         DeviceError: for a device that is not here.
     """
     if name == "torch":
-        from birefnet.runtimes.torch import check_mode, choose_device, choose_dtype
+        from birefnet.runtimes.torch import check_mode, choose_dtype
 
         device = choose_device(options.device)
         choose_dtype(options.dtype, device)

@@ -12,17 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from birefnet.devices import choose_device
 from birefnet.errors import DeviceError, InputError, WeightsError, require
 from birefnet.pixels.prepare import InputSpec
+from birefnet.processes import PerProcess
 from birefnet.runtimes import tensorrt_engine as engines
-from birefnet.runtimes.base import Batch, Logits, check_batch, check_logits, fits, spec_at
+from birefnet.runtimes.base import Batch
+from birefnet.runtimes.packed import PackedRuntime
 from birefnet.runtimes.tensorrt_engine import INPUT, OUTPUT, Plan
-from birefnet.runtimes.torch import choose_device
 from birefnet.weights.facts import read_facts, to_spec
 
 
-class TensorRtRuntime:
+class TensorRtRuntime(PackedRuntime):
     """A network in an `.engine` file that `birefnet export --to tensorrt` wrote, or in an ONNX file.
 
     Args:
@@ -51,19 +54,19 @@ class TensorRtRuntime:
     ) -> None:
         self._torch: Any = require("torch", "torch")
         tensorrt = engines.library()
-        self.path = Path(path)
-        self.name = name or self.path.stem
+        super().__init__(Path(path), name)
         self.device = _device(device)
         if self.path.suffix.lower() == ".onnx":
             facts, plan, engine = _build(self.path, self.device, precision, defaults)
         else:
             facts, engine = engines.read_engine(self.path)
             plan = _check(tensorrt, facts, self.device, self.path)
-        self.dynamic = plan.dynamic
-        own = to_spec(facts, self.path, defaults=defaults)
-        self.spec = spec_at(own, size, dynamic=self.dynamic, name=self.name)
+        spec = to_spec(facts, self.path, defaults=defaults)
+        fixed = None if plan.dynamic else (spec.width, spec.height)
+        at_once = (plan.smallest[0], plan.largest[0])
+        self._describe(facts, fixed=fixed, size=size, defaults=defaults, at_once=at_once)
         self._plan = plan
-        self._lock = threading.Lock()
+        self._lock = PerProcess(threading.Lock)
         # TensorRT forgets its logger and runtime unless someone holds them.
         self._logger = tensorrt.Logger(tensorrt.Logger.ERROR)
         tensorrt.init_libnvinfer_plugins(self._logger, "")
@@ -75,17 +78,7 @@ class TensorRtRuntime:
         self._place = _place(self.device)
         self._stream = _make_stream(self._torch, self._place)
 
-    def __call__(self, batch: Batch) -> Logits:
-        """(B, 3, h, w) float32 normalised -> (B, 1, h, w) float32 logits; see `Runtime`."""
-        check_batch(batch, self.spec, dynamic=self.dynamic)
-        self._check_sides(batch)
-        most = self._plan.largest[0]
-        with fits(self, batch):
-            parts = [self._part(batch[start : start + most]) for start in range(0, len(batch), most)]
-            logits = np.concatenate(parts)
-        return check_logits(logits, batch, self.name)
-
-    def _check_sides(self, batch: Batch) -> None:
+    def _check_more(self, batch: Batch) -> None:
         low, high = self._plan.smallest[2:], self._plan.largest[2:]
         for got, least, most in zip(batch.shape[2:], low, high, strict=True):
             if not least <= got <= most:
@@ -94,21 +87,18 @@ class TensorRtRuntime:
                     f"The engine `{self.name}` takes sides of {least} to {most} pixels, got {width}x{height}."
                 )
 
-    def _part(self, batch: Batch) -> Logits:
-        """Logits of as many pictures as the engine takes at once."""
-        missing = max(0, self._plan.smallest[0] - len(batch))
-        whole = np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), np.float32)]) if missing else batch
-        with self._lock, _on(self._torch, self._stream):
-            given = self._torch.from_numpy(np.ascontiguousarray(whole)).to(self._place)
-            shape = (len(whole), 1, *whole.shape[2:])
+    def _infer(self, batch: Batch) -> NDArray[np.floating]:
+        with self._lock(), _on(self._torch, self._stream):
+            given = self._torch.from_numpy(np.ascontiguousarray(batch)).to(self._place)
+            shape = (len(batch), 1, *batch.shape[2:])
             logits = self._torch.empty(shape, dtype=self._torch.float32, device=self._place)
             context = self._context
-            done = context.set_input_shape(INPUT, tuple(whole.shape))
+            done = context.set_input_shape(INPUT, tuple(batch.shape))
             done = done and context.set_tensor_address(INPUT, given.data_ptr())
             done = done and context.set_tensor_address(OUTPUT, logits.data_ptr())
             if not (done and context.execute_async_v3(_handle(self._stream))):
-                raise WeightsError(f"TensorRT could not run `{self.name}` on {tuple(whole.shape)}.")
-            return np.asarray(logits[: len(batch)].cpu().numpy(), np.float32)  # waits for the stream
+                raise WeightsError(f"TensorRT could not run `{self.name}` on {tuple(batch.shape)}.")
+            return np.asarray(logits.cpu().numpy())  # waits for the stream
 
 
 def _device(wanted: str) -> str:

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from birefnet.cache import cache_folder
 from birefnet.errors import ConfigError, DeviceError, MissingExtra, WeightsError
+from birefnet.files import write_whole
 from birefnet.pixels.prepare import NATIVE_SIDES, InputSpec
 
 Four = tuple[int, int, int, int]  # (B, 3, h, w)
@@ -148,12 +148,7 @@ def engine_for(model: bytes, plan: Plan, *, device: str = "cuda") -> bytes:
         return read_engine(kept)[1]
     engine = build(tensorrt, model, plan)
     kept.parent.mkdir(parents=True, exist_ok=True)
-    part = kept.with_suffix(f".{os.getpid()}.part")
-    try:
-        write_engine(part, facts, engine)
-        os.replace(part, kept)
-    finally:
-        part.unlink(missing_ok=True)
+    write_engine(kept, facts, engine)
     return engine
 
 
@@ -191,11 +186,14 @@ def build(tensorrt: Any, model: bytes, plan: Plan) -> bytes:
 
 
 def write_engine(path: Path, facts: Mapping[str, Any], engine: bytes) -> None:
-    """Write an engine and what it says of itself."""
+    """Write an engine and what it says of itself, whole or not at all."""
     text = json.dumps(dict(facts)).encode()
-    with path.open("wb") as file:
+
+    def save(file: BinaryIO) -> None:
         file.write(MAGIC + struct.pack("<I", len(text)) + text)
         file.write(engine)
+
+    write_whole(path, save)
 
 
 def read_engine(path: Path) -> tuple[dict[str, Any], bytes]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import logging
 import os
-import platform
 import threading
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
+from birefnet.devices import choose_device
 from birefnet.errors import ConfigError, DeviceError, require
 from birefnet.pixels.prepare import InputSpec
 from birefnet.processes import PerProcess
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
-_X86 = ("x86_64", "AMD64")
-_NATIVE_BFLOAT16 = ("bf16", "amx-bf16")  # features of processors that compute in it, and do not only convert
 
 
 class TorchRuntime:
@@ -160,27 +158,6 @@ class TorchRuntime:
             return self._wide
 
 
-def choose_device(device: str = "auto") -> str:
-    """ "auto" -> the best device PyTorch has here (CUDA, then Apple's MPS, then the CPU); others are checked.
-
-    Raises:
-        DeviceError: if this machine has no such device, or the name is unknown.
-        MissingExtra: if PyTorch is not installed.
-    """
-    torch: Any = require("torch", "torch")
-    if device == "auto":
-        if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
-    kind, _, index = device.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (index and not index.isdigit()):
-        raise DeviceError(f"Unknown device `{device}`; wanted auto, cpu, cuda, cuda:N or mps.")
-    count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
-    if int(index or 0) >= count:
-        raise DeviceError(f"PyTorch {torch.__version__} sees no `{device}` here; `birefnet doctor` shows what it sees.")
-    return device
-
-
 def choose_dtype(dtype: str, device: str) -> str:
     """ "auto" -> the precision for a device; others are checked.
 
@@ -192,15 +169,10 @@ def choose_dtype(dtype: str, device: str) -> str:
     if dtype == "auto":
         if device.startswith("cuda"):
             return "float16"
-        return "bfloat16" if device == "cpu" and computes_in_bfloat16() else "float32"
+        return "bfloat16" if device == "cpu" and machine.computes_in_bfloat16() else "float32"
     if dtype == "float16" and device == "cpu":
         raise ConfigError("float16 is slower than float32 on a CPU and may overflow; take float32 or bfloat16.")
     return dtype
-
-
-def computes_in_bfloat16() -> bool:
-    """Whether this processor multiplies in bfloat16: AVX-512-BF16 or AMX, as far as the system tells."""
-    return platform.machine() in _X86 and bool(set(_NATIVE_BFLOAT16) & set(machine.cpu()["features"]))
 
 
 def check_mode(mode: Mode, device: str) -> Mode:

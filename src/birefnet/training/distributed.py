@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from types import ModuleType
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from birefnet.devices import TRAINS_ON, choose_device
 from birefnet.errors import BiRefNetError, ConfigError, DeviceError, require
 from birefnet.network.recompute import Recomputable
 from birefnet.training.config import Recipe
@@ -119,24 +120,11 @@ def find_device(name: str) -> str:
     Raises:
         DeviceError: if this machine, or this build of torch, has none.
     """
-    there: dict[str, Callable[[], bool]] = {
-        "cuda": torch.cuda.is_available,
-        "xpu": torch.xpu.is_available,
-        "mps": torch.backends.mps.is_available,
-    }
-    if name == "auto":
-        return next((kind for kind, available in there.items() if available()), "cpu")
-    if name == "cpu":
-        return name
-    if name not in there:
+    if ":" in name:
         raise DeviceError(
-            f"`--device {name}` is none of cpu, cuda, xpu, mps and auto; to choose among several GPUs, "
-            "set CUDA_VISIBLE_DEVICES"
+            f"A run takes all devices of a kind, not `{name}`.", hint="to choose among GPUs, set CUDA_VISIBLE_DEVICES"
         )
-    found = next((kind for kind, available in there.items() if available()), "cpu")
-    if found != name:
-        raise DeviceError(f"This machine, or this build of torch, has no device `{name}`; use --device {found}")
-    return name
+    return choose_device(name, TRAINS_ON)
 
 
 def check_divisible(config: TrainingConfig, processes: int) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from birefnet.errors import ConfigError, DeviceError, WeightsError
+from birefnet.devices import TRAINS_ON, choose_device
+from birefnet.errors import ConfigError, WeightsError
 from birefnet.files import whole_file
 from birefnet.network.birefnet import BiRefNet
 from birefnet.network.config import BiRefNetConfig, TwoScale
@@ -55,7 +56,7 @@ def load_model(
         DownloadError: if they must be fetched and cannot be.
         DeviceError: if this machine has no such device.
     """
-    device = _find_device(device)
+    device = torch.device(choose_device(str(device), TRAINS_ON))
     if isinstance(source, Mapping):
         where, weights = "these weights", Weights(find_state(source), None)
     else:
@@ -126,17 +127,6 @@ def _fill(skeleton: BiRefNet, state: dict[str, Tensor], device: torch.device, dt
     model: BiRefNet = skeleton.to(device)
     assert not any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers()))
     return model
-
-
-def _find_device(device: str | torch.device) -> torch.device:
-    try:
-        found = torch.device(device)
-    except RuntimeError as error:
-        raise DeviceError(f"`{device}` is no device; name one like cpu, cuda, cuda:1 or mps") from error
-    present: dict[str, Callable[[], bool]] = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-    if found.type in present and not present[found.type]():
-        raise DeviceError(f"This machine, or this build of torch, has no device `{found}`; use cpu")
-    return found
 
 
 def _unwrap(model: nn.Module) -> BiRefNet:
