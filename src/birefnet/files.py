@@ -31,10 +31,10 @@ def write_whole(path: str | os.PathLike[str], save: Callable[[BinaryIO], None]) 
     Raises:
         OSError: as the file system has it.
     """
-    target = Path(os.path.realpath(path))
-    if _is_special(target):
-        with target.open("wb") as stream:
+    if is_stream(path):
+        with open(path, "wb") as stream:
             return save(stream)
+    target = Path(os.path.realpath(path))
     with whole_file(target) as part, part.open("xb") as stream:
         save(stream)
 
@@ -45,12 +45,17 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     Raises:
         OSError: as the file system has it.
     """
-    content = text.encode("utf-8", "surrogateescape")  # names of files that are not UTF-8 stay what they are
+    content = to_bytes(text)
 
     def save(stream: BinaryIO) -> None:
         stream.write(content)
 
     write_whole(path, save)
+
+
+def to_bytes(text: str) -> bytes:
+    """UTF-8; names of files that are not UTF-8 stay what they are."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def write_json(path: str | os.PathLike[str], value: object, *, indent: int | None = 2) -> None:
@@ -137,8 +142,13 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _is_special(path: Path) -> bool:
+def is_stream(path: str | os.PathLike[str]) -> bool:
+    """Whether a path that is there leads to a pipe, a socket or a device: `<(...)` of a shell, `/dev/full`.
+
+    Such a thing can be opened once, has no name that another file could take, and may never end.
+    """
     try:
-        return not stat.S_ISREG(path.stat().st_mode)
-    except OSError:
+        mode = os.stat(path).st_mode  # the path as given: what links of /dev/fd/ read as is no path
+    except (OSError, ValueError):
         return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))

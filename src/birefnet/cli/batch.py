@@ -17,6 +17,7 @@ from typing import Any, Literal
 from birefnet.cli.messages import debugging
 from birefnet.cli.plan import Job
 from birefnet.errors import BiRefNetError, PictureError
+from birefnet.files import is_stream
 from birefnet.remover import Cutout, Remover
 
 WRITERS = 2
@@ -41,6 +42,7 @@ class Outcome:
     has_foreground: bool | None = None
     seconds: float = 0.0
     error: str | None = None
+    hint: str | None = None
 
 
 def run_batch(jobs: Sequence[Job], remover: Remover, save: Save, *, overwrite: bool) -> Generator[Outcome]:
@@ -72,12 +74,12 @@ def _start(
     try:
         if job.target.is_dir():
             raise PictureError(f"Cannot write `{job.target}`: it is a folder.")
-        if job.target.exists() and not overwrite:
+        if job.target.exists() and not is_stream(job.target) and not overwrite:
             if alone:
-                raise PictureError(f"`{job.target}` exists.\nhint: --overwrite replaces it")
+                raise PictureError(f"`{job.target}` exists.", hint="`overwrite=True` replaces it")
             settled.set_result(replace(row, status="skipped"))
             return 0, settled
-        cutout = remover(job.source)
+        cutout = remover(read_once(job.source))
     except Exception as error:
         settled.set_result(_failed(row, error))
         return 0, settled
@@ -98,6 +100,20 @@ def _finish(row: Outcome, cutout: Cutout, target: Path, save: Save) -> Outcome:
     return replace(row, has_foreground=found, seconds=row.seconds + time.perf_counter() - start)
 
 
+def read_once(source: Path) -> Path | bytes:
+    """A picture's path, or what a pipe gives, which can be read only once.
+
+    Raises:
+        PictureError: if it cannot be read.
+    """
+    if not is_stream(source):
+        return source
+    try:
+        return source.read_bytes()
+    except OSError as error:
+        raise PictureError(f"Cannot read `{source}`: {error.strerror}.") from error
+
+
 def make_folder(folder: Path) -> None:
     """Make the folder of a result, with those above it.
 
@@ -115,11 +131,12 @@ def _failed(row: Outcome, error: Exception) -> Outcome:
     if debugging():
         raise error
     text = str(error) if isinstance(error, BiRefNetError) else f"{type(error).__name__}: {error}"
-    return replace(row, status="failed", error=text, width=None, height=None)
+    hint = error.hint if isinstance(error, BiRefNetError) else None
+    return replace(row, status="failed", error=text, hint=hint, width=None, height=None)
 
 
 def to_report(outcomes: Sequence[Outcome], total: int, seconds: float) -> dict[str, Any]:
-    """What `--json` prints: totals, and one row for each picture that was come to (`total` were to be cut out)."""
+    """What `--json` prints: totals, and one row for each picture that was processed (`total` were to be cut out)."""
     rows = [{**asdict(outcome), "seconds": round(outcome.seconds, 4)} for outcome in outcomes]
     return {"total": total, **_count(outcomes), "seconds": round(seconds, 4), "pictures": rows}
 

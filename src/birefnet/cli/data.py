@@ -46,7 +46,7 @@ def check(
     ] = None,
     as_json: Json = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads. [default: one per core]")] = None,
-) -> int:
+) -> None:
     """Report sizes, missing partners, bad, empty and inverted masks, duplicates, how soft the masks are, what fits.
 
     Exit code 0: fine; 1: problems were found; 2: wrong use, such as a folder without pairs.
@@ -70,7 +70,7 @@ def check(
     if target is not None:
         _write(report, target)
     typer.echo(json.dumps(report.to_dict(), indent=2) if as_json else _text(report))
-    return FAILED if report.problems else DONE
+    raise typer.Exit(FAILED if report.problems else DONE)
 
 
 def _write(report: Report, target: Path) -> None:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Protocol, runtime_checkable
 
 import typer
 
 from birefnet import __version__
 from birefnet.cli.messages import DONE, FAILED, INTERRUPTED, WRONG_USE, debugging, say_error
 from birefnet.cli.signals import ended_by_signals
-from birefnet.errors import BiRefNetError, ConfigError, DeviceError, InputError, UnknownModel
+from birefnet.cli.streams import StdoutError, open_streams, to_nowhere
+from birefnet.errors import BiRefNetError, ConfigError, DeviceError, InputError, UnknownModel, nearest
 from birefnet.libraries import own_process
 
 
@@ -47,8 +46,13 @@ COMMANDS = (
 # These say that the command line asked for something that cannot be; any other error, that the work failed.
 _WRONG_USE = (ConfigError, InputError, UnknownModel, DeviceError)
 
-# Where typer keeps the base of its usage errors has changed between versions; this finds it in all of them.
-_USAGE_ERROR, _SHOWN_ERROR = typer.BadParameter.__mro__[1:3]
+
+@runtime_checkable
+class _ShownError(Protocol):
+    """What typer raises for its users; it keeps its classes at home or in click, as its version has it."""
+
+    def format_message(self) -> str: ...
+
 
 _EPILOG = """\
 First steps:
@@ -87,15 +91,12 @@ def _root(
 
 
 def _mount(row: Command) -> None:
-    """Give the app a command that imports its module only when it is called, and hands its arguments on untouched."""
+    """Name a command in `birefnet --help`; it is called, and its module imported, by `_call`."""
 
-    def call(context: typer.Context) -> None:
-        # The module's own parser reads all arguments, `--help` included.
-        code = _parser(row.home).main(args=context.args, prog_name=f"birefnet {row.name}", standalone_mode=False)
-        raise typer.Exit(code if isinstance(code, int) else DONE)
+    def call() -> None:
+        raise AssertionError(row.name)
 
-    untouched = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-    app.command(row.name, help=row.help, context_settings=untouched)(call)
+    app.command(row.name, help=row.help)(call)
 
 
 def _parser(home: str) -> Any:
@@ -120,8 +121,7 @@ def run(arguments: Sequence[str]) -> int:
     """
     try:
         with _talk_on_stderr():
-            parser = typer.main.get_command(app)
-            code = parser.main(args=list(arguments) or ["--help"], prog_name="birefnet", standalone_mode=False)
+            code = _call(list(arguments) or ["--help"])
             sys.stdout.flush()
         if code == INTERRUPTED:  # said here for all commands, and for typer, which makes a code of Ctrl-C
             raise KeyboardInterrupt
@@ -130,16 +130,17 @@ def run(arguments: Sequence[str]) -> int:
         if debugging():
             raise
         say_error(error)
+        if isinstance(error, StdoutError):
+            to_nowhere()
         return WRONG_USE if isinstance(error, _WRONG_USE) else FAILED
     except (KeyboardInterrupt, typer.Abort):
         say_error("Interrupted.")
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone; point stdout elsewhere, or Python complains again as it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        to_nowhere()  # whoever read our output has gone
         return FAILED
     except Exception as error:
-        if isinstance(error, _SHOWN_ERROR):
+        if isinstance(error, _ShownError):
             return _usage(error, arguments)
         if debugging():
             raise
@@ -150,20 +151,27 @@ def run(arguments: Sequence[str]) -> int:
         return FAILED
 
 
-def _usage(error: Exception, arguments: Sequence[str]) -> int:
+def _call(arguments: list[str]) -> object:
+    """Hand a command its arguments as they are, `--` included; all else is the program's own (`--help`, no command)."""
+    row = next((row for row in COMMANDS if row.name == arguments[0]), None)
+    if row is None:
+        return typer.main.get_command(app).main(args=arguments, prog_name="birefnet", standalone_mode=False)
+    return _parser(row.home).main(args=arguments[1:], prog_name=f"birefnet {row.name}", standalone_mode=False)
+
+
+def _usage(error: _ShownError, arguments: Sequence[str]) -> int:
     """Say what is wrong with the command line, and what may have been meant."""
-    text = str(error.format_message())  # type: ignore[attr-defined]
     command = next((word for word in arguments if not word.startswith("-")), "")
     names = [row.name for row in COMMANDS]
     if command in names:
         hint = f"birefnet {command} --help"
     elif command and Path(command).exists():
         hint = f"did you mean: birefnet remove {command}"
-    elif close := difflib.get_close_matches(command, names, n=1):
-        hint = f"did you mean: birefnet {close[0]}"
+    elif close := nearest(command, names):
+        hint = f"did you mean: birefnet {close}"
     else:
         hint = "birefnet --help"
-    say_error(text, hint=hint)
+    say_error(error.format_message(), hint=hint)
     return WRONG_USE
 
 
@@ -190,6 +198,7 @@ def _talk_on_stderr() -> Iterator[None]:
 
 def main() -> None:
     """The console script."""
+    open_streams()
     own_process()
     with ended_by_signals():
         code = run(sys.argv[1:])

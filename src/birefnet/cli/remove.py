@@ -28,6 +28,7 @@ from birefnet.cli.options import (
     Threads,
     parse_size,
 )
+from birefnet.cli.streams import telling_stdout
 from birefnet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def remove(
     Exit codes: 0 done, 1 some pictures failed (listed at the end), 2 wrong use, 130 interrupted.
     """
     from birefnet.cli.plan import plan
-    from birefnet.cli.removing import PIPE, check_pipe, find_format
+    from birefnet.cli.removing import PIPE, check_pipe, find_format, name_pipes
     from birefnet.pixels.foreground import check_method
     from birefnet.pixels.picture import MAX_PIXELS
     from birefnet.pixels.rendering import Rendering
@@ -126,6 +127,7 @@ def remove(
     from birefnet.remover import Remover
     from birefnet.runtimes.options import RuntimeOptions
 
+    inputs, output = name_pipes(inputs, output)
     piped = PIPE in inputs or output == PIPE
     if piped:
         check_pipe(inputs, output, report=report)
@@ -162,12 +164,13 @@ def remove(
 
 def _pipe(source: str, target: Path | None, remover: Remover, save: Save, *, overwrite: bool, quiet: bool) -> None:
     """stdin, or one file, to stdout or a file; nothing is written before the result is whole."""
-    from birefnet.cli.batch import make_folder
+    from birefnet.cli.batch import make_folder, read_once
     from birefnet.cli.removing import PIPE
+    from birefnet.files import is_stream
 
-    if target and target.exists() and not overwrite:
-        raise ConfigError(f"`{target}` exists.\nhint: --overwrite replaces it")
-    cutout = remover(sys.stdin.buffer.read()) if source == PIPE else remover(source)
+    if target and target.exists() and not is_stream(target) and not overwrite:
+        raise ConfigError(f"`{target}` exists.", hint="`overwrite=True` replaces it")
+    cutout = remover(sys.stdin.buffer.read() if source == PIPE else read_once(Path(source)))
     if not cutout.has_foreground and not quiet:
         say("no subject found")
     if target:
@@ -176,8 +179,9 @@ def _pipe(source: str, target: Path | None, remover: Remover, save: Save, *, ove
         return
     whole = io.BytesIO()
     save(cutout, whole)  # type: ignore[arg-type]
-    sys.stdout.buffer.write(whole.getbuffer())
-    sys.stdout.buffer.flush()
+    with telling_stdout():
+        sys.stdout.buffer.write(whole.getbuffer())
+        sys.stdout.buffer.flush()
 
 
 def _batch(jobs: Sequence[Job], remover: Remover, save: Save, *, overwrite: bool, report: bool, quiet: bool) -> int:
@@ -207,8 +211,8 @@ def _batch(jobs: Sequence[Job], remover: Remover, save: Save, *, overwrite: bool
     if not quiet and (line := summary(outcomes, seconds)):
         say(line)
     for outcome in failed:
-        say_error(outcome.error or "", about=outcome.input if len(jobs) > 1 else None)
+        say_error(outcome.error or "", hint=outcome.hint, about=outcome.input if len(jobs) > 1 else None)
     if interrupted:
-        say(f"{len(outcomes)} of {len(jobs)} pictures were come to; the same command goes on")
+        say(f"{len(outcomes)} of {len(jobs)} pictures were processed; the same command goes on")
         return INTERRUPTED
     return FAILED if failed else DONE

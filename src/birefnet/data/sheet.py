@@ -26,7 +26,7 @@ from birefnet.data.findings import KINDS, Finding, count_of
 from birefnet.data.masks import read_mask
 from birefnet.data.reading import read_rgb
 from birefnet.errors import BiRefNetError
-from birefnet.files import write_whole
+from birefnet.files import to_bytes, write_whole
 
 HEIGHT = 220  # of a thumbnail, in pixels; twice what is shown, for dense screens
 WIDEST = 440
@@ -51,7 +51,7 @@ def write_sheet(report: Report, target: Path) -> None:
     Raises:
         OSError: as the file system has it.
     """
-    write_whole(target, lambda stream: stream.writelines(text.encode() for text in _page(report)))
+    write_whole(target, lambda stream: stream.writelines(to_bytes(text) for text in _page(report)))
 
 
 def _page(report: Report) -> Iterator[str]:
