@@ -76,7 +76,7 @@ def _start(
             raise PictureError(f"Cannot write `{job.target}`: it is a folder.")
         if job.target.exists() and not is_stream(job.target) and not overwrite:
             if alone:
-                raise PictureError(f"`{job.target}` exists.", hint="`overwrite=True` replaces it")
+                raise PictureError(f"`{job.target}` exists.", hint="--overwrite replaces it")
             settled.set_result(replace(row, status="skipped"))
             return 0, settled
         cutout = remover(read_once(job.source))

@@ -59,7 +59,7 @@ def check(
 
     target = None if output is None else output / SHEET
     if target is not None and target.exists() and not overwrite:
-        raise ConfigError(f"`{target}` exists.", hint="`overwrite=True` replaces it")
+        raise ConfigError(f"`{target}` exists.", hint="--overwrite replaces it")
     with tqdm(unit="pair", disable=None, file=sys.stderr) as bar:
 
         def progress(done: int, total: int) -> None:

@@ -169,7 +169,7 @@ def _pipe(source: str, target: Path | None, remover: Remover, save: Save, *, ove
     from birefnet.files import is_stream
 
     if target and target.exists() and not is_stream(target) and not overwrite:
-        raise ConfigError(f"`{target}` exists.", hint="`overwrite=True` replaces it")
+        raise ConfigError(f"`{target}` exists.", hint="--overwrite replaces it")
     cutout = remover(sys.stdin.buffer.read() if source == PIPE else read_once(Path(source)))
     if not cutout.has_foreground and not quiet:
         say("no subject found")
