@@ -70,6 +70,10 @@ def test_the_doors_take_the_same_options() -> None:
         ({"size": True}, ConfigError, "one side", None),
         ({"size": 3.5}, ConfigError, "one side", None),
         ({"refine": "blur"}, ConfigError, "blur", None),
+        ({"refine": 3}, ConfigError, "`refine`", None),
+        ({"sharpen": "yes"}, ConfigError, "`sharpen`", None),
+        ({"max_pixels": 0}, ConfigError, "`max_pixels`", None),
+        ({"max_pixels": "many"}, ConfigError, "`max_pixels`", None),
     ],
 )
 def test_what_cannot_be_meant_is_refused_at_once(

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from birefnet.errors import ConfigError
 from birefnet.pixels import compose
 from birefnet.pixels.alpha import finish, has_foreground
 from birefnet.pixels.background import Background, find_background, over_white, read_background
@@ -260,6 +261,7 @@ class Remover:
         self.model = model
         self.options = options
         self.size: tuple[int, int] | Literal["native"] | None = "native" if size == "native" else check_size(size)
+        _check_rest(sharpen, max_pixels)
         self.sharpen = sharpen
         self.refine = _refining(refine)
         self.max_pixels = max_pixels
@@ -401,4 +403,13 @@ def _refining(refine: bool | str) -> str | None:
     """The method that `refine` means; None for none."""
     if isinstance(refine, str):
         return check_method(refine)
+    if not isinstance(refine, bool):
+        raise ConfigError(f"`refine` is True, False or the name of a method, got {refine!r}.")
     return DEFAULT if refine else None
+
+
+def _check_rest(sharpen: bool | None, max_pixels: int) -> None:
+    if not (sharpen is None or isinstance(sharpen, bool)):
+        raise ConfigError(f"`sharpen` is True, False or None, got {sharpen!r}.")
+    if not isinstance(max_pixels, int) or max_pixels < 1:
+        raise ConfigError(f"`max_pixels` is a whole number of 1 or more, got {max_pixels!r}.")
