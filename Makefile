@@ -3,6 +3,7 @@
 #   make demo         cut out the sample photos with the core install only; says where the results are
 #   make test         the tests, without the slow ones
 #   make test-slow    the slow ones
+#   make test-machines the numeric rooms as older processors, other numbers of threads and busy machines compute them
 #   make test-browser the tests that drive Chromium and Node.js, which must be there
 #   make test-core    every module of the core with the core install only: nothing optional is needed by accident
 #   make test-lowest  the core's tests with the lowest versions that pyproject.toml allows
@@ -18,7 +19,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.14 /
 PIP := -m pip --disable-pip-version-check install --quiet
 SOURCES := pyproject.toml constraints.txt src/birefnet/__init__.py
 
-.PHONY: demo test test-slow test-browser test-core test-lowest lint format pictures clean
+.PHONY: demo test test-slow test-machines test-browser test-core test-lowest lint format pictures clean
 
 demo: .venv-demo/ready
 	.venv-demo/bin/birefnet remove examples/photos -o demo --overwrite
@@ -33,6 +34,9 @@ test: .venv/ready
 
 test-slow: .venv/ready
 	.venv/bin/python -m pytest -q -m "slow and not browser"
+
+test-machines: .venv/ready
+	.venv/bin/python tests/machines.py
 
 test-browser: .venv/ready tests/web/node_modules/ready
 	BIREFNET_VENDOR=tests/web/node_modules BIREFNET_BROWSER_TESTS=1 .venv/bin/python -m pytest -q -m browser

@@ -5,7 +5,7 @@ a process of its own and prints one line. ONNX Runtime and OpenVINO have no such
 processors is proved by arithmetic, in `tests/export`.
 
     python tests/machines.py             every row
-    python tests/machines.py sse one     those rows
+    python tests/machines.py sse busy    those rows
 """
 
 from __future__ import annotations
@@ -53,7 +53,6 @@ class Machine:
         threads: of PyTorch and oneDNN (OMP_NUM_THREADS).
         settings: environment variables.
         plain_numpy: leave out everything that numpy would choose by the processor.
-        cores: how many it may use; None for all.
         busy: whether other processes keep every core busy meanwhile.
     """
 
@@ -61,7 +60,6 @@ class Machine:
     threads: int
     settings: dict[str, str] = field(default_factory=dict)
     plain_numpy: bool = False
-    cores: int | None = None
     busy: bool = False
 
 
@@ -77,12 +75,6 @@ MACHINES = {
         threads=2,
         settings={"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
     ),
-    "mixed": Machine(
-        "oneDNN without AVX below PyTorch with it",
-        threads=3,
-        settings={"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "SSE41"},
-    ),
-    "one": Machine("one core of this processor", threads=1, cores=1),
     "three": Machine("this processor with three threads", threads=3),
     "busy": Machine("this processor beside busy processes", threads=2, busy=True),
 }
@@ -107,7 +99,6 @@ def run(name: str, machine: Machine) -> bool:
     command += ["-k", " and ".join(f"not {case}" for case in LEFT_OUT)]
     began = time.monotonic()
     with ExitStack() as stack:
-        stack.enter_context(_on(machine.cores))
         if machine.busy:
             stack.enter_context(_busy())
         done = subprocess.run(command, cwd=ROOT, env={**os.environ, **settings}, capture_output=True, text=True)
@@ -124,20 +115,6 @@ def numpy_features() -> list[str]:
     from numpy._core import _multiarray_umath as core
 
     return [name for name in core.__cpu_dispatch__ if core.__cpu_features__.get(name)]
-
-
-@contextmanager
-def _on(cores: int | None) -> Iterator[None]:
-    """Inside, new processes may use so many cores only; where the system can say so."""
-    if cores is None or not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, set(sorted(before)[:cores]))
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 @contextmanager

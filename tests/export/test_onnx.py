@@ -24,6 +24,7 @@ from birefnet.network.inference import inference_form
 from birefnet.pixels.prepare import InputSpec
 from birefnet.runtimes.onnx import OnnxRuntime
 from tests.export.conftest import TINY_SPEC
+from tests.processor import needs_avx2
 from tests.seeded import image
 
 SIZE = (TINY_SPEC.width, TINY_SPEC.height)
@@ -97,6 +98,7 @@ def test_half_the_size(tiny: BiRefNet, exported: list[Any], tmp_path: Path) -> N
     assert sizes["int8wo"] < 0.35 * sizes["fp32"]
 
 
+@needs_avx2
 def test_decomposed_loads_where_nothing_special_is(tiny: BiRefNet, exported: list[Any], tmp_path: Path) -> None:
     openvino: Any = pytest.importorskip("openvino")
     path = tmp_path / "tiny.onnx"

@@ -14,6 +14,7 @@ import openvino
 import pytest
 from onnx import TensorProto, helper
 from tests.brightness import STEEPNESS, brightness_model
+from tests.processor import needs_avx2
 
 from birefnet.errors import ConfigError, DeviceError, InputError, WeightsError
 from birefnet.pixels.prepare import IMAGENET_MEAN, InputSpec
@@ -202,7 +203,10 @@ def deform_file(path: Path, *, groups: int = 1, bias: bool = False, size: Any = 
     return path, y
 
 
-@pytest.mark.parametrize("options", [{}, {"bias": True}, {"groups": 2}, {"size": "s"}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"bias": True}, {"groups": 2}, pytest.param({"size": "s"}, marks=needs_avx2)],
+)
 def test_onnx_files_with_deformable_convolutions(tmp_path: Path, options: dict[str, Any]) -> None:
     path, y = deform_file(tmp_path / "net.onnx", **options)
     runtime = OpenVinoRuntime(path, threads=1, dtype="float32")
