@@ -17,7 +17,7 @@ from tests.core_import import is_core
 PACKAGE = Path(birefnet.__file__).parent
 
 # room -> what it may import of ours, wherever the import stands
-GROUND = {"cache", "cpus", "devices", "errors", "files", "libraries", "memory", "processes"}
+GROUND = {"cache", "cpus", "devices", "errors", "files", "inputs", "libraries", "memory", "processes"}
 ARROWS = {
     "cache": set(),
     "libraries": {"cache", "processes"},
@@ -27,6 +27,7 @@ ARROWS = {
     "cpus": set(),
     "processes": set(),
     "devices": {"errors"},
+    "inputs": set(),
     "pixels": GROUND,
     "network": GROUND,
     "weights": {*GROUND, "pixels", "network"},
@@ -55,6 +56,7 @@ LIBRARIES = {
     "cpus": set(),
     "processes": set(),
     "devices": set(),
+    "inputs": set(),
     "pixels": {"numpy", "PIL"},
     "network": set(),
     "weights": {"numpy", "safetensors", "tqdm"},

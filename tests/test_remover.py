@@ -353,3 +353,17 @@ def test_resolution_is_kept(remover: Remover, tmp_path: Path) -> None:
     cutout.refine().save(tmp_path / "out.png")
     with Image.open(tmp_path / "out.png") as image:
         np.testing.assert_allclose(image.info["dpi"], 300, rtol=1e-3)
+
+
+def test_one_thread_is_one_thread(remover: Remover, monkeypatch: pytest.MonkeyPatch) -> None:
+    from birefnet.pixels import foreground_fusion, upsample
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("threads were started")
+
+    for used in (foreground_fusion, upsample):
+        monkeypatch.setattr(used, "ThreadPoolExecutor", refuse)
+    one = Remover(remover.model, device="cpu", threads=1, sharpen=True, refine=True)
+    assert one(scene()[0]).foreground is not None
+    with pytest.raises(AssertionError, match="threads were started"):
+        Remover(remover.model, device="cpu", threads=2, sharpen=True, refine=True)(scene()[0])

@@ -322,7 +322,7 @@ class Remover:
         batch, frame = prepare(rgb, spec)  # (1, 3, h, w) float32, and the way back
         logits = self.runtime(batch)  # (1, 1, h, w)
         sharpen = spec.upsample == "guided" if self.sharpen is None else self.sharpen
-        alpha = finish(logits, frame, rgb=rgb, sharpen=sharpen)  # (H, W) in [0, 1]
+        alpha = finish(logits, frame, rgb=rgb, sharpen=sharpen, threads=self.options.threads)  # (H, W) in [0, 1]
         if picture.alpha is not None:
             alpha *= picture.alpha
         colours = self._colours(picture, rgb, alpha)
@@ -334,7 +334,7 @@ class Remover:
         """The subject's own colours, if they are asked for; `rgb` is what a person sees of the picture."""
         if self.refine is None:
             return None
-        colours = estimate_foreground(rgb, alpha, self.refine)
+        colours = estimate_foreground(rgb, alpha, self.refine, threads=self.options.threads)
         if picture.alpha is not None:  # whoever made the picture transparent there has left its colours unmixed
             np.copyto(colours, picture.rgb, where=(picture.alpha < 1)[..., None])
         return colours

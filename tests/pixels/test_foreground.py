@@ -93,7 +93,7 @@ def test_working_only_near_edges_changes_nothing() -> None:
 def test_the_number_of_threads_changes_nothing() -> None:
     alpha = blobs(400, 500)
     rgb = np.random.default_rng(2).integers(0, 256, (400, 500, 3), np.uint8)
-    np.testing.assert_array_equal(blur_fusion(rgb, alpha, workers=1), blur_fusion(rgb, alpha, workers=3))
+    np.testing.assert_array_equal(blur_fusion(rgb, alpha, threads=1), blur_fusion(rgb, alpha, threads=3))
 
 
 def test_tiles_do_not_overlap_and_what_they_leave_out_is_solid() -> None:

@@ -287,3 +287,31 @@ def test_cut_files_are_damaged() -> None:
     wrong = tiff(NUMBERS["float"](RGB), t273=40_000)  # its data would lie behind the end of the file
     with pytest.raises(PictureError):
         read_picture(wrong)
+
+
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("samples", ["grey", "grey, alpha", "RGB", "RGBA", "RGB and one more", "CMYK"])
+def test_8_bits(samples: str, planar: bool) -> None:
+    more = (X * 3 % 256).astype(np.uint8)[..., None]
+    array, tags = {
+        "grey": (GREY, {}),
+        "grey, alpha": (np.concatenate([GREY, more], -1), {"t338": 2, "t262": 1}),
+        "RGB": (RGB, {}),
+        "RGBA": (np.concatenate([RGB, more], -1), {"t338": 2}),
+        "RGB and one more": (np.concatenate([RGB, more], -1), {"t338": 0}),
+        "CMYK": (np.concatenate([255 - RGB, 0 * more], -1), {"t262": 5}),
+    }[samples]
+    picture = read_picture(tiff(array, planar=planar and array.shape[2] > 1, **tags))
+    wanted = GREY if samples.startswith("grey") else RGB
+    assert np.abs(picture.rgb.astype(int) - wanted).max() <= 1
+    if samples in ("RGBA", "grey, alpha"):
+        assert picture.alpha is not None and np.abs(picture.alpha * 255 - more[..., 0]).max() <= 1
+    else:
+        assert picture.alpha is None
+
+
+def test_white_is_zero_with_alpha() -> None:
+    both = np.concatenate([255 - GREY, np.broadcast_to(np.uint8(100), GREY.shape)], -1)
+    picture = read_picture(tiff(both, t262=0, t338=2))
+    np.testing.assert_array_equal(picture.rgb[..., :1], GREY)
+    assert picture.alpha is not None and np.abs(picture.alpha - 100 / 255).max() < 1e-6

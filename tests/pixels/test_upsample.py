@@ -125,6 +125,6 @@ def test_strips_and_workers_change_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     rgb = photo(240, 320)
     alpha = RANDOM.random((64, 64), np.float32)
     seen = squash(rgb, 64, 64)
-    whole = guided_upsample(alpha, seen, rgb, workers=1)
+    whole = guided_upsample(alpha, seen, rgb, threads=1)
     monkeypatch.setattr(strips, "STRIP_PIXELS", 3000)
-    np.testing.assert_allclose(guided_upsample(alpha, seen, rgb, workers=3), whole, atol=1e-5)
+    np.testing.assert_allclose(guided_upsample(alpha, seen, rgb, threads=3), whole, atol=1e-5)

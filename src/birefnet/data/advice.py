@@ -9,7 +9,7 @@ from statistics import median
 from typing import Literal
 
 from birefnet.data.facts import MaskFacts
-from birefnet.pixels.prepare import nearest_multiple
+from birefnet.inputs import nearest_multiple
 
 SOFT_EDGE = 3.0  # pixels; the edges of hard masks that were reduced once or twice are narrower
 MANY = 2000  # pairs from which training from a backbone, not from a released model, is worth a thought

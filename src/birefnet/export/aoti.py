@@ -23,6 +23,7 @@ from birefnet.export.graph import example_picture
 from birefnet.export.onnx import Limits, further_sizes
 from birefnet.export.options import ExportOptions
 from birefnet.export.proof import Pictures, Proof, Run, beside, compare, worst
+from birefnet.inputs import MULTIPLE
 from birefnet.network import BiRefNet
 from birefnet.network.inference import inference_form
 from birefnet.pixels.prepare import InputSpec
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 PLAIN_ENDING = ".exported.pt2"
 LIMITS = {"fp32": Limits(1e-5, 1e-5, "fp32"), "fp16": Limits(5e-2, 5e-3, "fp16")}
 _OLDEST = (2, 6)  # PyTorch that packages
-_STEP, _LARGEST = 32, 4096  # sides of dynamic inputs are multiples of the one, up to the other
+_LARGEST = 4096  # side of dynamic inputs
 _TRACES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node")
 
 
@@ -124,7 +125,7 @@ def trace(network: BiRefNet, spec: InputSpec, options: ExportOptions, device: st
     module = _Packed(inference_form(network), dtype).eval().to(device)
     free = _free_sides(options)
     # An example of one picture, or of equal sides, would make the exporter take the two for the same number.
-    width = spec.width + _STEP if options.size is None and spec.width == spec.height else spec.width
+    width = spec.width + MULTIPLE if options.size is None and spec.width == spec.height else spec.width
     example = torch.zeros(options.batch or 2, 3, spec.height, width, device=device)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore", FutureWarning)  # PyTorch's, of its own parts
@@ -169,9 +170,10 @@ def _free_sides(options: ExportOptions) -> dict[int, Any]:
         free[0] = torch.export.Dim("batch", min=1, max=1024)
     if options.size is None:
         height, width = (
-            torch.export.Dim(name, min=SMALLEST_SIDE // _STEP, max=_LARGEST // _STEP) for name in ("rows", "columns")
+            torch.export.Dim(name, min=SMALLEST_SIDE // MULTIPLE, max=_LARGEST // MULTIPLE)
+            for name in ("rows", "columns")
         )
-        free |= {2: _STEP * height, 3: _STEP * width}
+        free |= {2: MULTIPLE * height, 3: MULTIPLE * width}
     return free
 
 

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from birefnet.errors import ConfigError, WeightsError
+from birefnet.inputs import IMAGENET_MEAN, IMAGENET_STD
 from birefnet.network.config import BiRefNetConfig
-from birefnet.pixels.prepare import IMAGENET_MEAN, IMAGENET_STD, InputSpec
+from birefnet.pixels.prepare import InputSpec
 
 MULTIPLE = 128  # of the sides; what the layout's own files say
 LONGEST_NAME = 63  # characters

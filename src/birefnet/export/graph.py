@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from birefnet.errors import require
+from birefnet.inputs import MULTIPLE
 from birefnet.pixels.prepare import InputSpec
 
 OPSET = 20  # DeformConv is there from 19 on, Gelu from 20 on
 INPUT, OUTPUT = "input_image", "logits"
-_STEP = 32  # sides of dynamic inputs are multiples of this
 _LARGEST = 4096
 _REGISTRATION = "torch.onnx._internal.exporter._registration"  # has a level of its own
 
@@ -56,7 +56,7 @@ def to_onnx(network: nn.Module, spec: InputSpec, *, dynamic: bool = False, batch
     require("onnx", "export")
     require("onnxscript", "export")
     # An example of one picture, or of equal sides, would make the exporter take the two for the same number.
-    width = spec.width + _STEP if dynamic and spec.width == spec.height else spec.width
+    width = spec.width + MULTIPLE if dynamic and spec.width == spec.height else spec.width
     example = torch.zeros(2 if batch is None else batch, 3, spec.height, width)
     with _silent():
         program = torch.onnx.export(
@@ -97,8 +97,8 @@ def _free_sides(dynamic: bool, batch: int | None) -> dict[int, Any] | None:
     if batch is None:
         free[0] = torch.export.Dim("batch", min=1, max=1024)
     if dynamic:
-        height, width = (torch.export.Dim(name, min=2, max=_LARGEST // _STEP) for name in ("rows", "columns"))
-        free |= {2: _STEP * height, 3: _STEP * width}
+        height, width = (torch.export.Dim(name, min=2, max=_LARGEST // MULTIPLE) for name in ("rows", "columns"))
+        free |= {2: MULTIPLE * height, 3: MULTIPLE * width}
     return free or None
 
 

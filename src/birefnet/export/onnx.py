@@ -20,9 +20,10 @@ from birefnet.export.options import ExportOptions, Precision
 from birefnet.export.proof import Pictures, Proof, Rounding, beside, compare, worst
 from birefnet.export.quantise import float_nodes, last_layers, quantise
 from birefnet.export.storage import share_initialisers, store_half, store_int8
+from birefnet.inputs import nearest_multiple
 from birefnet.network import BiRefNet
 from birefnet.network.inference import inference_form
-from birefnet.pixels.prepare import InputSpec, nearest_multiple
+from birefnet.pixels.prepare import InputSpec
 from birefnet.runtimes.onnx import OnnxRuntime
 
 log = logging.getLogger(__name__)

@@ -7,12 +7,11 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from birefnet.errors import InputError
+from birefnet.inputs import MULTIPLE, nearest_multiple
 from birefnet.network.backbones import find_backbone
 from birefnet.network.config import BiRefNetConfig
 from birefnet.network.decoder import Decoder
 from birefnet.network.encoder import Encoder
-
-SIZE_STEP = 32  # heights and widths of the input are multiples of this
 
 
 class Prediction(NamedTuple):
@@ -66,12 +65,8 @@ def check_picture(picture: Tensor) -> None:
     if picture.ndim != 4 or picture.shape[1] != 3:
         raise InputError(f"The network takes pictures (B, 3, H, W), got a tensor of shape {tuple(picture.shape)}")
     height, width = picture.shape[-2:]
-    if height % SIZE_STEP or width % SIZE_STEP or not height or not width:
+    if height % MULTIPLE or width % MULTIPLE or not height or not width:
         raise InputError(
-            f"Height and width must be multiples of {SIZE_STEP}, got {height}x{width}; "
-            f"the nearest size is {_nearest(height)}x{_nearest(width)}"
+            f"Height and width must be multiples of {MULTIPLE}, got {height}x{width}; "
+            f"the nearest size is {nearest_multiple(height)}x{nearest_multiple(width)}"
         )
-
-
-def _nearest(length: int) -> int:
-    return max(SIZE_STEP, (length + SIZE_STEP // 2) // SIZE_STEP * SIZE_STEP)

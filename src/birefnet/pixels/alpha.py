@@ -16,7 +16,12 @@ FOREGROUND_SHARE = 1 / 4096  # fewer such pixels (16x16 of 1024x1024) are noise,
 
 
 def finish(
-    logits: NDArray[np.float32], frame: Frame, *, rgb: NDArray[np.uint8] | None = None, sharpen: bool = False
+    logits: NDArray[np.float32],
+    frame: Frame,
+    *,
+    rgb: NDArray[np.uint8] | None = None,
+    sharpen: bool = False,
+    threads: int | None = None,
 ) -> NDArray[np.float32]:
     """(1, 1, h, w) logits -> alpha (H, W) float32 in [0, 1] at the size of the frame.
 
@@ -27,6 +32,7 @@ def finish(
         rgb: the picture, (H, W, 3) uint8; needed for `sharpen`.
         sharpen: let the picture's own edges guide the enlargement (see `guided_upsample`); no effect where the
             picture is not larger than the network's input.
+        threads: that may be used; None for the default.
 
     Raises:
         InputError: if shapes do not belong together.
@@ -43,7 +49,7 @@ def finish(
     if rgb.shape[:2] != (frame.height, frame.width):
         raise InputError(f"The frame is {frame.width}x{frame.height}, but `rgb` is {rgb.shape[1]}x{rgb.shape[0]}.")
     seen = frame.seen if frame.seen is not None else squash(rgb, height, width)
-    return guided_upsample(coarse, seen, rgb)
+    return guided_upsample(coarse, seen, rgb, threads=threads)
 
 
 def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -19,7 +19,9 @@ Floats = NDArray[np.float32]
 DEFAULT = "blur_fusion"
 
 
-def estimate_foreground(rgb: Bytes, alpha: NDArray[np.floating[Any]], method: str = DEFAULT) -> Bytes:
+def estimate_foreground(
+    rgb: Bytes, alpha: NDArray[np.floating[Any]], method: str = DEFAULT, *, threads: int | None = None
+) -> Bytes:
     """What the subject's colours are at every pixel, (H, W, 3) uint8 sRGB, not premultiplied.
 
     A soft pixel of a picture is a mixture, alpha * foreground + (1 - alpha) * background; a cut-out with the picture's
@@ -34,6 +36,7 @@ def estimate_foreground(rgb: Bytes, alpha: NDArray[np.floating[Any]], method: st
         alpha: (H, W), in [0, 1].
         method: "blur_fusion" (Forte, ICIP 2021: fast, needs nothing else), "closed_form" (Levin, Lischinski and Weiss,
             2008: slow, much memory) or "multi_level" (Germer et al., ICPR 2020); the latter two by `pymatting`.
+        threads: that blur fusion may use; None for the default.
 
     Raises:
         ConfigError: for another method.
@@ -47,7 +50,7 @@ def estimate_foreground(rgb: Bytes, alpha: NDArray[np.floating[Any]], method: st
     low, high = float(alpha.min()), float(alpha.max())
     if not (low >= 0 and high <= 1):  # also where one of them is not a number
         raise InputError(f"Wanted an alpha in [0, 1], got values from {low:g} to {high:g}.")
-    return estimate(rgb, alpha.astype(np.float32, copy=False))
+    return estimate(rgb, alpha.astype(np.float32, copy=False), threads)
 
 
 def check_method(method: str) -> str:
@@ -64,12 +67,12 @@ def check_method(method: str) -> str:
     return method
 
 
-def _closed_form(rgb: Bytes, alpha: Floats) -> Bytes:
+def _closed_form(rgb: Bytes, alpha: Floats, _: int | None) -> Bytes:
     estimate = require("pymatting", "matting").estimate_foreground_cf
     return _to_bytes(estimate(rgb / np.float64(255), alpha.astype(np.float64)), rgb, alpha)
 
 
-def _multi_level(rgb: Bytes, alpha: Floats) -> Bytes:
+def _multi_level(rgb: Bytes, alpha: Floats, _: int | None) -> Bytes:
     estimate = require("pymatting", "matting").estimate_foreground_ml
     return _to_bytes(estimate(rgb / np.float32(255), alpha), rgb, alpha)
 
@@ -82,8 +85,12 @@ def _to_bytes(colours: NDArray[Any], rgb: Bytes, alpha: Floats) -> Bytes:
     return out
 
 
-METHODS: dict[str, Callable[[Bytes, Floats], Bytes]] = {
-    "blur_fusion": blur_fusion,
+def _blur_fusion(rgb: Bytes, alpha: Floats, threads: int | None) -> Bytes:
+    return blur_fusion(rgb, alpha, threads=threads)
+
+
+METHODS: dict[str, Callable[[Bytes, Floats, int | None], Bytes]] = {
+    "blur_fusion": _blur_fusion,
     "closed_form": _closed_form,
     "multi_level": _multi_level,
 }

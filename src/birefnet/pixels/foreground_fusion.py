@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birefnet.pixels.foreground_tiles import Tile, tiles
+from birefnet.pixels.strips import workers
 
 Bytes = NDArray[np.uint8]
 Whole = NDArray[np.int32]
@@ -37,17 +38,16 @@ WIDE, NARROW = 90, 6  # sides of the two windows, in pixels
 STEPS = 1020  # of alpha: as fine as sums over 90 x 90 pixels of 255 allow in 31 bits, and 8-bit alphas stay exact
 SMALL = 1e-5  # added to a mean alpha before it divides
 CHUNK = 45  # rows at a time: enough for threads to pay, few enough for a cache
-WORKERS = 2
 
 
-def blur_fusion(rgb: Bytes, alpha: Floats, *, wide: int = WIDE, workers: int = WORKERS) -> Bytes:
+def blur_fusion(rgb: Bytes, alpha: Floats, *, wide: int = WIDE, threads: int | None = None) -> Bytes:
     """(H, W, 3) uint8 and (H, W) alpha in [0, 1] -> the subject's colours, (H, W, 3) uint8.
 
     Where alpha is 1 the picture's own; where it is 0, those of the subject's edge for three pixels, then black.
 
     Args:
         wide: side of the first window, 2 to 90.
-        workers: threads.
+        threads: that may be used; None for the default.
     """
     assert 2 <= wide <= WIDE, wide
     out = rgb.copy()
@@ -58,8 +58,9 @@ def blur_fusion(rgb: Bytes, alpha: Floats, *, wide: int = WIDE, workers: int = W
     def fill(tile: Tile) -> None:
         _estimate(rgb, alpha, tile, wide, out)
 
-    if workers > 1:
-        with ThreadPoolExecutor(workers) as pool:
+    count = workers(threads)
+    if count > 1:
+        with ThreadPoolExecutor(count) as pool:
             list(pool.map(fill, edges))
     else:
         for tile in edges:

@@ -1,4 +1,4 @@
-"""Picture -> what the network eats.
+"""Picture -> the network's input.
 
 The released models were trained on pictures squashed to a fixed size by Pillow's 8-bit bilinear resize (whose
 filter widens when it shrinks, so nothing aliases), scaled to [0, 1] and normalised. This is that function, bit for
@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from birefnet.errors import ConfigError, InputError
+from birefnet.inputs import IMAGENET_MEAN, IMAGENET_STD, MULTIPLE, nearest_multiple
 from birefnet.pixels.strips import strips
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-MULTIPLE = 32  # the deepest features of every network here have stride 32
 NATIVE_SIDES = (256, 2304)  # the sides that the models for many sizes were trained on
 
 Upsample = Literal["bilinear", "guided"]
@@ -68,11 +66,6 @@ class Frame:
     height: int
     width: int
     seen: NDArray[np.uint8] | None = field(default=None, compare=False, repr=False)
-
-
-def nearest_multiple(side: float) -> int:
-    """The positive multiple of 32 nearest to `side`."""
-    return max(MULTIPLE, round(side / MULTIPLE) * MULTIPLE)
 
 
 def native_size(height: int, width: int) -> tuple[int, int]:

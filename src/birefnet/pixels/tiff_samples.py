@@ -80,6 +80,8 @@ def is_ours(page: Page) -> bool:
     samples, photometric = page.get(_SAMPLES, 1), page.get(_PHOTOMETRIC, 1)
     if page.get(_COMPRESSION, 1) not in _BYTE_STREAMS or photometric not in _COLOURS:
         return False
+    if samples > 1 and (photometric == 0 or page.get(_PLANAR, 1) == 2):
+        return True
     if samples == 1 and photometric == 1 and (bits[0], formats[0]) in ((16, 1), (32, 3)):
         return False
     if set(formats) - {1} or (photometric == 5 and samples > 4):

@@ -19,13 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from birefnet.pixels.strips import strips
+from birefnet.pixels.strips import strips, workers
 
 Plane = NDArray[np.floating[Any]]  # (h, w); float32 in, float32 out
 
 RADIUS = 2.0  # of the window, in the network's pixels
 EPSILON = 1e-4  # variance of colour (in [0, 1]) below which a window counts as flat
-WORKERS = 2
 
 
 def guided_upsample(
@@ -35,7 +34,7 @@ def guided_upsample(
     *,
     radius: float = RADIUS,
     epsilon: float = EPSILON,
-    workers: int = WORKERS,
+    threads: int | None = None,
 ) -> NDArray[np.float32]:
     """Alpha (h, w) in [0, 1] -> (H, W) in [0, 1], with the edges of the picture.
 
@@ -45,7 +44,7 @@ def guided_upsample(
         rgb: the picture, (H, W, 3) uint8.
         radius: half the window's side less one half, in pixels of `alpha`; need not be whole.
         epsilon: larger is smoother, smaller follows weaker edges.
-        workers: threads for the part at full size.
+        threads: that may be used for the part at full size; None for the default.
     """
     slopes, offset = coefficients(alpha, seen, radius, epsilon)
     maps = [Image.fromarray(plane) for plane in (*slopes, offset)]
@@ -55,8 +54,9 @@ def guided_upsample(
     def fill(rows: slice) -> None:
         _apply(maps, rgb[rows], rows, out)
 
-    if workers > 1:
-        with ThreadPoolExecutor(workers) as pool:
+    count = workers(threads)
+    if count > 1:
+        with ThreadPoolExecutor(count) as pool:
             list(pool.map(fill, strips(height, width)))
     else:
         for rows in strips(height, width):

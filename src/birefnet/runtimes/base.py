@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from birefnet import memory
 from birefnet.errors import ConfigError, InputError, WeightsError
-from birefnet.pixels.prepare import MULTIPLE, InputSpec, nearest_multiple
+from birefnet.inputs import MULTIPLE, nearest_multiple
+from birefnet.pixels.prepare import InputSpec
 
 Batch = NDArray[np.float32]  # (B, 3, h, w), normalised by the spec's mean and std
 Logits = NDArray[np.float32]  # (B, 1, h, w), before the sigmoid

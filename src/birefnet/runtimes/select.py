@@ -7,7 +7,8 @@ from typing import Literal
 
 from birefnet.devices import choose_device
 from birefnet.errors import ConfigError, MissingExtra
-from birefnet.pixels.prepare import MULTIPLE, InputSpec, nearest_multiple
+from birefnet.inputs import MULTIPLE, nearest_multiple
+from birefnet.pixels.prepare import InputSpec
 from birefnet.runtimes.base import Memory, Mode, Runtime, spec_at
 from birefnet.runtimes.options import Dtype, RuntimeName, RuntimeOptions
 from birefnet.weights.formats import FORMATS, RUNTIMES, WEIGHTS, kind_of

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from birefnet.errors import ConfigError, WeightsError
+from birefnet.inputs import MULTIPLE
 from birefnet.network import BiRefNet
 from birefnet.network.config import BiRefNetConfig, TwoScale
-from birefnet.pixels.prepare import MULTIPLE, InputSpec
+from birefnet.pixels.prepare import InputSpec
 from birefnet.training.config import Recipe, StartConfig
 from birefnet.weights.backbones import LoadReport, fill_backbone, find_backbone_file
 from birefnet.weights.checkpoint import load_model, read_config

@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
 
-Triple = tuple[float, float, float]
-# As in `birefnet.pixels.prepare`, which needs numpy; the list of models is shown without it. A test compares them.
-IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
-IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
+from birefnet.inputs import IMAGENET_MEAN, IMAGENET_STD, Triple
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

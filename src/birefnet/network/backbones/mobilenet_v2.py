@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from birefnet.inputs import IMAGENET_MEAN, IMAGENET_STD
 from birefnet.network.backbones.base import Backbone, Groups, Maps
 from birefnet.network.recompute import Recomputable
 
@@ -29,8 +30,6 @@ _STEM_WIDTH = 32
 _TAPS = (2, 5, 12, 16)  # the blocks whose outputs are x1..x4
 
 # Backbones get pictures as (p - mean) / deviation with p in [0, 1]; this one's weights want (255 p - 128) / 128.
-_MEAN = (0.485, 0.456, 0.406)
-_DEVIATION = (0.229, 0.224, 0.225)
 
 
 class MobileNetV2(Backbone):
@@ -110,7 +109,7 @@ def _centred(picture: Tensor) -> Tensor:
     """
     channels = [
         picture[:, i : i + 1] * (deviation * 255 / 128) + (mean * 255 / 128 - 1)
-        for i, (mean, deviation) in enumerate(zip(_MEAN, _DEVIATION, strict=True))
+        for i, (mean, deviation) in enumerate(zip(IMAGENET_MEAN, IMAGENET_STD, strict=True))
     ]
     return torch.cat(channels, dim=1)
 
