@@ -25,6 +25,7 @@ ONLY = {
     ),
     "what a repository calls its weights": (r"pytorch_model\.bin", {"weights/formats.py"}),
     "which suffixes models have": (r"\"\.(pth|pt|pt2|engine|gguf)\"", {"weights/formats.py"}),
+    "which known word was meant": (r"get_close_matches", {"errors.py"}),
     "which input a model was made for": (
         r"\bto_spec\(",
         # Runtimes read exported files, and a run reads what it has kept of its start.

@@ -198,7 +198,7 @@ def _bar(progress: Progress) -> dict[str, Any]:
         return {}  # older ones draw their own
 
     class Bar(tqdm):  # type: ignore[misc]
-        def __init__(self, *arguments: Any, **options: Any) -> None:
+        def __init__(self, *arguments: object, **options: object) -> None:
             options.pop("name", None)
             super().__init__(*arguments, **(options | {"disable": True}))
 
