@@ -45,6 +45,16 @@ def _strip(folder: Path) -> np.ndarray:
     return strip
 
 
+def _turn_picture(folder: Path, turn: int) -> None:
+    """Store the picture lying, as cameras do, with the turn in its EXIF data; the mask is of before that."""
+    back = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}[turn]
+    picture, mask = _scene(1)
+    picture = np.where(mask[..., None] > 0, 255 - picture // 4, picture // 4)  # a subject that can be seen
+    lying = Image.fromarray(picture).transpose(back)
+    lying.save(folder / "im" / "b.png", exif=_turned(turn))
+    Image.fromarray(_mask(folder)).transpose(back).save(folder / "gt" / "b.png")
+
+
 def _turned(turn: int) -> Image.Exif:
     exif = Image.Exif()
     exif[0x0112] = turn
@@ -65,6 +75,7 @@ FAULTS: dict[str, Callable[[Path], object]] = {
     "deep-mask": lambda f: _save(_mask(f).astype(np.uint16) * 257, f / "gt" / "b.png"),
     "tinted-mask": lambda f: _save(np.dstack([_mask(f) // 255 * v for v in (255, 255, 247)]), f / "gt" / "b.png"),
     "turned-mask": lambda f: Image.fromarray(_mask(f)[::-1, ::-1]).save(f / "gt" / "b.png", exif=_turned(3)),
+    "unturned-mask": lambda f: _turn_picture(f, 3),
     "inverted": lambda f: _save(255 - _mask(f), f / "gt" / "b.png"),
     "empty": lambda f: _save(_mask(f) * 0, f / "gt" / "b.png"),
     "full": lambda f: _save(_mask(f) * 0 + 255, f / "gt" / "b.png"),
@@ -173,3 +184,25 @@ def test_the_overlay_keeps_the_subject_and_dims_the_rest() -> None:
     outside = out[:60]
     assert outside.max() <= 255 * 0.35 + 18 and np.ptp(outside.astype(int), axis=2).max() == 0
     assert (out == (255, 45, 110)).all(axis=2).any()
+
+
+@pytest.mark.parametrize("turn", [3, 6, 8])
+@pytest.mark.parametrize("square", [False, True])
+def test_a_mask_that_lacks_the_turn_of_its_picture(folder: Path, turn: int, square: bool) -> None:
+    _turn_picture(folder, turn)
+    if square:
+        for part in ("im", "gt"):
+            with Image.open(folder / part / "b.png") as image:
+                image.resize((300, 300)).save(folder / part / "b.png", exif=image.getexif())
+    assert check_folder(folder).counts() == {"unturned-mask": 1}
+    with Image.open(folder / "gt" / "b.png") as mask:
+        mask.save(folder / "gt" / "b.png", exif=_turned(turn))  # now it turns with its picture
+    assert check_folder(folder).counts() == {"turned-mask": 1}
+
+
+@pytest.mark.parametrize("turn", [3, 6, 8])
+def test_an_upright_mask_of_a_turned_picture_is_right(folder: Path, turn: int) -> None:
+    upright = Image.fromarray(_mask(folder))
+    _turn_picture(folder, turn)
+    upright.save(folder / "gt" / "b.png")
+    assert check_folder(folder).findings == ()

@@ -20,7 +20,8 @@ from birefnet.data.facts import MaskFacts, measure_mask
 from birefnet.data.findings import KINDS, Finding
 from birefnet.data.masks import MaskFile, read_mask
 from birefnet.data.pairs import PICTURE_SUFFIXES, Pair, match_pairs, set_folders_in
-from birefnet.data.reading import read_header, read_rgb, sizes_fit
+from birefnet.data.reading import Array, read_header, read_rgb, sizes_fit
+from birefnet.data.turns import looks_unturned
 from birefnet.errors import ConfigError, DataError
 
 Progress = Callable[[int, int], None]
@@ -186,6 +187,7 @@ def _look(files: Sequence[tuple[str, Pair]], workers: int, progress: Progress) -
 def _look_at(named: tuple[str, Pair]) -> PairReport:
     """Everything about one pair but whether there is another like it."""
     report = PairReport(set=named[0], pair=named[1])
+    picture = None
     try:
         picture = read_rgb(report.pair.picture)
         report.size = picture.shape[1], picture.shape[0]
@@ -195,7 +197,7 @@ def _look_at(named: tuple[str, Pair]) -> PairReport:
     except DataError as error:
         report.add("unreadable", _brief(error, report.pair.picture, "picture's file"))
     try:
-        _judge_mask(report, read_mask(report.pair.mask))
+        _judge_mask(report, read_mask(report.pair.mask), picture)
     except DataError as error:
         report.add("unreadable", _brief(error, report.pair.mask, "mask's file"))
     return report
@@ -206,14 +208,17 @@ def _brief(error: Exception, path: Path, what: str) -> str:
     return str(error).replace(f"`{path}`", f"the {what}")
 
 
-def _judge_mask(report: PairReport, mask: MaskFile) -> None:
+def _judge_mask(report: PairReport, mask: MaskFile, picture: Array | None) -> None:
     for oddity in mask.oddities:
         report.add(oddity.kind, f"it {oddity.text}")
     if mask.refused("training"):  # what it would show is not alpha
         return
     report.mask = measure_mask(mask.array)
     size = mask.array.shape[1], mask.array.shape[0]
-    if report.size is not None and size != report.size:
+    unturned = picture is not None and _is_unturned(report, mask, picture)
+    if unturned:
+        report.add("unturned-mask")
+    elif report.size is not None and size != report.size:
         kind = "scaled-mask" if sizes_fit(report.size, size) else "size"
         report.add(kind, f"picture {report.size[0]}x{report.size[1]}, mask {size[0]}x{size[1]}")
     if report.mask.empty or report.mask.full:
@@ -224,6 +229,17 @@ def _judge_mask(report: PairReport, mask: MaskFile) -> None:
         )
     if read_header(report.pair.mask).format == "JPEG":
         report.add("jpeg-mask")
+
+
+def _is_unturned(report: PairReport, mask: MaskFile, picture: Array) -> bool:
+    """Whether a mask was drawn before the EXIF turn of its picture, which it lacks itself."""
+    turn = read_header(report.pair.picture).turn
+    if turn == 1 or any(oddity.kind == "turned-mask" for oddity in mask.oddities):
+        return False
+    sides, upright = mask.array.shape, picture.shape[:2]
+    if sides != upright and sides == upright[::-1] and turn in (5, 6, 7, 8):
+        return True
+    return sizes_fit(upright[::-1], sides[::-1]) and looks_unturned(picture, mask.array, turn)
 
 
 def _find_duplicates(pairs: Sequence[PairReport]) -> None:

@@ -62,6 +62,10 @@ KINDS = {
         one="mask holds numbers of classes",
         many="masks hold numbers of classes",
     ),
+    "unturned-mask": Kind(
+        "Mask not turned as its picture",
+        "The picture is turned by its EXIF data, the mask looks drawn before that; turn the mask too",
+    ),
     "inverted": Kind("Looks inverted", "White should be the subject; if it is the background here, invert the mask"),
     "empty": Kind("Empty mask", "Nothing is marked; fine if there really is no subject"),
     "full": Kind("Full mask", "Everything is marked; fine if the subject really fills the picture"),

@@ -141,7 +141,7 @@ def read_mask(path: Path) -> MaskFile:
             found = [*oddities, *([Oddity("turned-mask", "has an EXIF turn")] if turned else [])]
             order = list(WANTED)
             found.sort(key=lambda oddity: order.index(oddity.kind))
-            return MaskFile(path, _upright(array, orientation(image)), tuple(found))
+            return MaskFile(path, upright(array, orientation(image)), tuple(found))
     except Exception as error:  # decoders answer damaged data with almost any exception
         raise unreadable(path, error) from error
 
@@ -220,7 +220,7 @@ def _fills(values: NDArray[np.generic], value: float, side: int = _BLOCK) -> boo
     return bool(np.asarray(there.filter(ImageFilter.MinFilter(side)))[inner, inner].any())
 
 
-def _upright(array: Array, turn: int) -> Array:
+def upright(array: Array, turn: int) -> Array:
     """Apply what an EXIF orientation says; 1 is upright already."""
     if turn in (5, 6, 7, 8):
         array = array.T
