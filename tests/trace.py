@@ -71,7 +71,10 @@ def command(tool: str, log: Path, words: Sequence[object]) -> list[str]:
 
 
 def outside(written: frozenset[str], *allowed: Path) -> list[str]:
-    """The paths in none of these folders; devices, and what Python keeps beside its sources, do not count."""
+    """The paths in none of these folders, nor on the way to them.
+
+    Devices, and what Python keeps beside its sources, do not count.
+    """
     roots = tuple(f"{folder}/" for folder in allowed)
     return sorted(
         path for path in written if not f"{path}/".startswith((*roots, "/dev/", "/proc/")) and "__pycache__" not in path

@@ -10,8 +10,8 @@ from birefnet.cli import options
 
 COMMANDS = Path(birefnet.cli.__file__).parent
 SHARED = ("--device", "--dtype", "--json", "--memory", "--offline", "--overwrite", "--quiet", "--runtime")
-# What the name means there is another thing: `serve` takes several, `train` has no auto of its own.
-OWN = {("serve.py", "--device"), ("train.py", "--json")}
+# What the name means there is another thing: `serve` takes several devices, judging has an exact default.
+OWN = {("serve.py", "--device"), ("train.py", "--json"), ("judging.py", "--dtype")}
 
 
 def test_shared_options_are_declared_once() -> None:

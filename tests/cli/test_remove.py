@@ -195,7 +195,7 @@ def test_the_report(here: Path, standin: Path, birefnet: Run) -> None:
     assert dog.pop("seconds") > 0
     assert dog == {
         "input": "trip/dog.jpg", "output": "out/dog.png", "status": "done", "width": 96, "height": 64,
-        "has_foreground": True, "error": None,
+        "has_foreground": True, "error": None, "hint": None,
     }  # fmt: skip
     assert owl["input"] == "trip/owl.jpg"
 
