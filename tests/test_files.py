@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from birefnet.files import beside, whole_file, whole_folder, write_json, write_text, write_whole
+from birefnet.files import beside, whole_file, whole_folder, whole_pair, write_json, write_text, write_whole
 
 LONG_CJK = "猫" * 80 + ".png"  # 244 bytes: allowed by itself, too long with anything added
 
@@ -104,3 +104,63 @@ def test_links_stay_links_and_devices_are_written_to(tmp_path: Path) -> None:
     assert (tmp_path / "link.txt").is_symlink()
     assert (tmp_path / "there" / "a.txt").read_text(encoding="utf-8") == "text é\n"
     write_text("/dev/null", "text")
+
+
+def test_parents_are_made_only_where_asked(tmp_path: Path) -> None:
+    with whole_file(tmp_path / "new" / "a.txt", parents=True) as part:
+        part.write_text("a")
+    assert (tmp_path / "new" / "a.txt").read_text() == "a"
+    with pytest.raises(OSError), whole_file(tmp_path / "other" / "a.txt") as part:
+        part.write_text("a")
+
+
+def pair(folder: Path, text: str) -> None:
+    with whole_pair(folder / "net.xml", ".bin") as part:
+        part.write_text(text)
+        part.with_suffix(".bin").write_text(text)
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError])
+def test_a_pair_is_old_or_new_never_half(
+    interruption: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair(tmp_path, "old")
+    with pytest.raises(interruption), whole_pair(tmp_path / "net.xml", ".bin") as part:
+        part.write_text("half")
+        raise interruption
+    renamed = Path.replace
+    for fails_at in range(4):  # each of the renames in turn
+        left = [fails_at]
+
+        def refuse(self: Path, target: Path, left: list[int] = left) -> Path:
+            left[0] -= 1
+            if left[0] == -1:
+                raise interruption
+            return renamed(self, target)
+
+        with monkeypatch.context() as patched, pytest.raises(interruption):
+            patched.setattr(Path, "replace", refuse)
+            pair(tmp_path, "new")
+        assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"net.xml": "old", "net.bin": "old"}
+    pair(tmp_path, "new")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"net.xml": "new", "net.bin": "new"}
+
+
+def test_writers_of_one_pair_do_not_mix(tmp_path: Path) -> None:
+    errors: list[BaseException] = []
+
+    def write(text: str) -> None:
+        try:
+            for _ in range(50):
+                pair(tmp_path, text)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    found = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert set(found) == {"net.xml", "net.bin"} and found["net.xml"] == found["net.bin"]

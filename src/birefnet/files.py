@@ -69,15 +69,20 @@ def write_json(path: str | os.PathLike[str], value: object, *, indent: int | Non
 
 
 @contextlib.contextmanager
-def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+def whole_file(path: str | os.PathLike[str], *, parents: bool = False) -> Iterator[Path]:
     """For libraries that write to a path: yields one beside `path`, which gets its name if the block ends well.
 
     The path that is given does not exist yet and keeps the suffix of `path`.
+
+    Args:
+        parents: make the folders that are missing.
 
     Raises:
         OSError: as the file system has it.
     """
     target = Path(os.path.realpath(path))
+    if parents:
+        target.parent.mkdir(parents=True, exist_ok=True)
     part = beside(target)
     try:
         yield part
@@ -105,6 +110,31 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def whole_pair(path: str | os.PathLike[str], second: str) -> Iterator[Path]:
+    """For libraries that write two files which belong together: as `whole_file`, both or neither.
+
+    Args:
+        path: the file that is opened; folders that are missing are made.
+        second: the suffix, with its dot, of the file beside it that it needs.
+
+    Raises:
+        OSError: as the file system has it.
+    """
+    target = Path(os.path.realpath(path))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = beside(target)
+    folder.mkdir()
+    made = folder / target.name
+    moves = [(made.with_suffix(second), target.with_suffix(second)), (made, target)]
+    try:
+        yield made
+        with _alone_in(target.parent):  # or the halves of two writers' pairs would end up side by side
+            _put_files(moves)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def beside(path: Path) -> Path:
     """A hidden name in the folder of `path` that nobody else uses: `.NAME.TOKEN.part`, before the suffix of `path`.
 
@@ -113,6 +143,44 @@ def beside(path: Path) -> Path:
     suffix = path.suffix if len(os.fsencode(path.suffix)) <= 16 else ""
     stem = os.fsencode(path.name.removesuffix(suffix))[:_LONGEST].decode("utf-8", "ignore")
     return path.with_name(f".{stem}.{secrets.token_hex(4)}.part{suffix}")
+
+
+def _put_files(moves: list[tuple[Path, Path]]) -> None:
+    """Rename files one after another; older ones step aside first, and all come back if one cannot be moved."""
+    old = {target: beside(target) for _, target in moves if target.exists()}
+    placed: list[Path] = []
+    try:
+        for target, aside in reversed(old.items()):  # the one that is opened goes first and comes last
+            target.replace(aside)
+        for part, target in moves:
+            part.replace(target)
+            placed.append(target)
+    except BaseException:  # Ctrl-C too
+        for target in placed:
+            target.unlink(missing_ok=True)
+        for target, aside in old.items():
+            if aside.exists():
+                aside.replace(target)
+        raise
+    for aside in old.values():
+        aside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Of the writers that ask for this folder, in all processes, one at a time; Windows has no such locks."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems have no locks either
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _put_folder(part: Path, target: Path) -> None:

@@ -89,7 +89,7 @@ def test_every_option_arrives(birefnet: Run, writer: Writer, weights: Path, tmp_
     assert code == 0, err
     options = writer.calls[0][3]
     assert (options.size, options.batch, options.precision) == ((128, 64), None, "int8")
-    assert (options.deform, options.pictures) == ("decomposed", photos)
+    assert (options.deform, options.calibration) == ("decomposed", photos)
     facts = json.loads(out)
     assert facts["path"] == "small.onnx" and facts["bytes"] == 5 and facts["batch"] == "dynamic"
     assert facts["alpha_error"]["largest"] == 2e-6 and facts["size"] == [128, 64]
@@ -134,7 +134,7 @@ def test_a_mismatch_is_a_failure(birefnet: Run, writer: Writer, weights: Path) -
         (("--batch", "many"), "`--batch many` should be a number, such as 1, or dynamic"),
         (("--batch", "0"), "`batch` is 0; it must be 1 or more, or dynamic"),
         (("--deform", "flat"), "`deform` is 'flat'; choose one of native, decomposed"),
-        (("--precision", "int8"), "int8 needs pictures to calibrate with: name a folder"),
+        (("--precision", "int8"), "`--precision int8` needs pictures to calibrate with"),
         (("--calibration", "."), "`--calibration` belongs to `--precision int8`; fp32 needs no pictures"),
         (("-o", "mine.bin"), "`mine.bin` is to be a file of onnx, so its name should end in .onnx"),
     ],

@@ -124,7 +124,7 @@ def test_eight_bits_with_pictures(tiny: BiRefNet, exported: list[Any], tmp_path:
     path = tmp_path / "tiny.onnx"
     said: list[str] = []
     proof = export.export_onnx(
-        tiny, path, TINY_SPEC, options(precision="int8", pictures=photos, report=said.append), source="a test"
+        tiny, path, TINY_SPEC, options(precision="int8", calibration=photos, report=said.append), source="a test"
     )
     assert 1e-4 < proof.mean <= proof.allowed_mean
     assert {"QuantizeLinear", "DequantizeLinear"} <= operators(path)
@@ -133,10 +133,10 @@ def test_eight_bits_with_pictures(tiny: BiRefNet, exported: list[Any], tmp_path:
 
 
 def test_pictures_must_be_there_before_anything_is_done(tiny: BiRefNet, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--calibration FOLDER"):
+    with pytest.raises(ConfigError, match="needs pictures to calibrate with"):
         options(precision="int8")
     with pytest.raises(DataError, match="No pictures"):
-        export.export_onnx(tiny, tmp_path / "no.onnx", TINY_SPEC, options(precision="int8", pictures=tmp_path))
+        export.export_onnx(tiny, tmp_path / "no.onnx", TINY_SPEC, options(precision="int8", calibration=tmp_path))
 
 
 def _distance(logits: np.ndarray, others: np.ndarray) -> float:
@@ -205,7 +205,7 @@ def test_a_graph_that_differs_is_not_kept(
     change: Callable[[Any], None], precision: str, tiny: BiRefNet, exported: list[Any], tmp_path: Path
 ) -> None:
     exported.append(change)
-    with pytest.raises(WeightsError, match=r"differs by up to|not finite"):
+    with pytest.raises(WeightsError, match=r"differs from the network|not finite|not numbers"):
         export.export_onnx(tiny, tmp_path / "wrong.onnx", TINY_SPEC, options(precision=precision))
     assert list(tmp_path.iterdir()) == []
 
@@ -234,7 +234,7 @@ def test_files_beyond_the_format_are_refused_at_once(
     tiny: BiRefNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export, "LARGEST_FILE", 1000)
-    with pytest.raises(ConfigError, match="at most 2; take `--precision fp16`"):
+    with pytest.raises(ConfigError, match="hold at most 2"):
         export.export_onnx(tiny, tmp_path / "no.onnx", TINY_SPEC)
 
 

@@ -87,7 +87,7 @@ def written(
     request: pytest.FixtureRequest, network: BiRefNet, pictures: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, Path]]:
     path = tmp_path_factory.mktemp("openvino") / f"{request.param}.xml"
-    options = ExportOptions(size=(96, 64), precision=request.param, pictures=pictures)
+    options = ExportOptions(size=(96, 64), precision=request.param, calibration=pictures)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     export.export_openvino(network, path, SPEC, options, source="a test")
     after = network.state_dict()
@@ -182,7 +182,7 @@ def test_eight_bits_within_a_drop(tmp_path: Path) -> None:
 
 
 def test_a_drop_needs_masks(network: BiRefNet, pictures: Path, tmp_path: Path) -> None:
-    options = ExportOptions(size=(96, 64), precision="int8", pictures=pictures, max_drop=0.01)
+    options = ExportOptions(size=(96, 64), precision="int8", calibration=pictures, max_drop=0.01)
     with pytest.raises(DataError, match="4 pictures have none"):
         export.export_openvino(network, tmp_path / "net.xml", SPEC, options)
     assert not list(tmp_path.iterdir())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ import torch
 
 from birefnet.errors import WeightsError
 from birefnet.export.graph import example_picture
-from birefnet.export.proof import Pictures, Proof, beside, compare, rounded_alphas, worst
+from birefnet.export.proof import Pictures, Proof, compare, rounded_alphas, worst
 from birefnet.network import BiRefNet
 from tests.export.conftest import TINY_SPEC
 
@@ -44,6 +44,23 @@ def test_a_file_beyond_them(tiny: BiRefNet, pictures: Pictures, shift: float) ->
         compare(tiny, shifted(tiny, shift), pictures, largest=1e-5, mean=1e-5, rounding="fp32")  # type: ignore[arg-type]
 
 
+def test_what_was_passed_by_how_much_and_the_way_out(tiny: BiRefNet, pictures: Pictures) -> None:
+    far = shifted(tiny, 0.5)
+    with pytest.raises(WeightsError) as found:
+        compare(tiny, far, pictures, largest=1, mean=1e-2, rounding=None)  # type: ignore[arg-type]
+    words = str(found.value)
+    by, times = re.fullmatch(  # type: ignore[union-attr]
+        r"The exported file's alpha, from 0 to 1, differs from the network's by (\S+) on average, (\S+) times the 0.01 "
+        r"that is allowed; it was deleted",
+        words,
+    ).groups()
+    assert float(times) == pytest.approx(float(by) / 0.01, rel=0.05)
+    assert "birefnet doctor" in str(found.value.hint)
+    with pytest.raises(WeightsError, match=r"on average, .* and by .* at one pixel, ") as found:
+        compare(tiny, shifted(tiny, 5), pictures, largest=1e-2, mean=1e-2, rounding="fp16")  # type: ignore[arg-type]
+    assert found.value.hint == 'take `precision="fp32"`'
+
+
 def test_limits_grow_with_the_networks_own_rounding(tiny: BiRefNet, pictures: Pictures) -> None:
     wide = compare(tiny, shifted(tiny, 1e-5), pictures, largest=1e-9, mean=1e-9, rounding="fp32")  # type: ignore[arg-type]
     assert wide.own_largest is not None and wide.allowed_largest == pytest.approx(4 * wide.own_largest)
@@ -66,15 +83,3 @@ def test_rounding_is_what_it_says(tiny: BiRefNet, pictures: Pictures) -> None:
 def test_the_worst_of_several() -> None:
     proofs = [Proof(largest=x, mean=0, allowed_largest=1, allowed_mean=1) for x in (0.1, 0.3, 0.2)]
     assert worst(proofs).largest == 0.3
-
-
-def test_nothing_half_written_stays(tmp_path: Path) -> None:
-    path = tmp_path / "folder" / "net.onnx"
-    with pytest.raises(KeyError), beside(path) as part:
-        part.write_text("half")
-        raise KeyError
-    assert list(path.parent.iterdir()) == []
-    with beside(path) as part:
-        part.write_text("whole")
-        assert not path.exists() and part.suffix == ".onnx"
-    assert [one.read_text() for one in path.parent.iterdir()] == ["whole"]

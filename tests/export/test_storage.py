@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from birefnet.export import storage
-from birefnet.export.folding import drop_unused, fold_rearrangements
+from birefnet.export.folding import fold_rearrangements
+from birefnet.export.storage import drop_unused
 
 Array = NDArray[Any]
 

@@ -77,7 +77,7 @@ def export(job: Job) -> dict[str, Any]:
         size=(job.width, job.height),
         precision=stored(job.precision),  # type: ignore[arg-type]  # it says itself what it knows
         deform=backend.deform,  # type: ignore[arg-type]
-        pictures=Path(job.calibration) if job.calibration else None,
+        calibration=Path(job.calibration) if job.calibration else None,
     )
     start = time.perf_counter()
     path = Path(job.file)

@@ -146,7 +146,7 @@ def read_options(size: str | None, batch: str, precision: str, deform: str, cali
         batch=_read_batch(batch),
         precision=precision,  # type: ignore[arg-type]  # it says itself what it knows
         deform=deform,  # type: ignore[arg-type]
-        pictures=calibration,
+        calibration=calibration,
         report=say,
     )
     if calibration is not None:

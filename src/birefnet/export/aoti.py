@@ -22,12 +22,14 @@ from birefnet.export.aoti_deform import deform_in_plain_operations
 from birefnet.export.graph import example_picture
 from birefnet.export.onnx import Limits, further_sizes
 from birefnet.export.options import ExportOptions
-from birefnet.export.proof import Pictures, Proof, Run, beside, compare, worst
+from birefnet.export.proof import Pictures, Proof, Run, compare, worst
+from birefnet.files import whole_file
 from birefnet.inputs import MULTIPLE
 from birefnet.network import BiRefNet
 from birefnet.network.inference import inference_form
 from birefnet.pixels.prepare import InputSpec
 from birefnet.runtimes.aoti import SMALLEST_SIDE, AotiRuntime, machine_facts, write_facts
+from birefnet.weights.facts import facts_of
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +85,7 @@ def export_package(
     options.report("tracing the network")
     program = trace(network, spec, options, device)
     facts = _facts(spec, options, device, compiled=compiled) | {"source": source}
-    with beside(path) as part:
+    with whole_file(path, parents=True) as part:
         options.report("compiling it, which takes minutes" if compiled else "writing the graph")
         (_compile if compiled else _save)(program, part)
         write_facts(part, facts, forget=_folders() if compiled else ())
@@ -216,17 +218,13 @@ def _save(program: Any, path: Path) -> None:
     torch.export.save(program, path)
 
 
-def _facts(spec: InputSpec, options: ExportOptions, device: str, *, compiled: bool) -> dict[str, Any]:
-    return {
-        "size": [spec.width, spec.height],
-        "dynamic": options.size is None,
-        "batch": options.batch,
-        "mean": spec.mean,
-        "std": spec.std,
-        "activation": "sigmoid",
-        "upsample": spec.upsample,
-        "precision": options.precision,
-        "device": device,
-        "compiled": compiled,
-        "machine": machine_facts(device) if compiled else {},
-    }
+def _facts(spec: InputSpec, options: ExportOptions, device: str, *, compiled: bool) -> dict[str, object]:
+    return facts_of(
+        spec,
+        dynamic=options.size is None,
+        batch=options.batch,
+        precision=options.precision,
+        device=device,
+        compiled=compiled,
+        machine=machine_facts(device) if compiled else {},
+    )

@@ -73,8 +73,8 @@ def read_deform(onnx: Any, node: Any, weights: dict[str, Any]) -> Deform:
     x, weight, offset, bias, mask = inputs
     if weight not in weights or said.get("group", 1) != 1 or said.get("offset_group", 1) != 1:
         raise ConfigError(
-            f"The deformable convolution `{node.name}` has groups or computed weights, which cannot be decomposed; "
-            "export it with `--deform native`"
+            f"The deformable convolution `{node.name}` has groups or computed weights, which cannot be decomposed",
+            hint='take `deform="native"`',
         )
     outputs, channels, *kernel = weights[weight].dims
     return Deform(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birefnet.errors import require
-from birefnet.export.storage import values_of
+from birefnet.export.storage import drop_unused, values_of
 
 _REARRANGING = ("Transpose", "Split", "Reshape", "Squeeze", "Unsqueeze", "Slice")
 
@@ -54,11 +54,6 @@ def rearranged(node: Any, stored: dict[str, Any]) -> list[NDArray[Any]]:
     return list(ReferenceEvaluator(helper.make_model(graph)).run(None, feed))
 
 
-def drop_unused(graph: Any) -> None:
-    """Initialisers that no node asks for leave."""
-    _replace(graph, list(graph.node), {one.name: one for one in graph.initializer})
-
-
 def _folds(node: Any, stored: dict[str, Any]) -> bool:
     return node.op_type in _REARRANGING and all(name in stored for name in node.input if name)
 
@@ -75,9 +70,8 @@ def _key(onnx: Any, node: Any) -> bytes:
 
 def _replace(graph: Any, nodes: list[Any], stored: dict[str, Any]) -> None:
     """Give the graph these nodes and, of these initialisers, those that are asked for."""
-    used = {name for node in nodes for name in node.input} | {port.name for port in graph.output}
-    kept = [one for name, one in stored.items() if name in used]
     del graph.node[:]
     graph.node.extend(nodes)
     del graph.initializer[:]
-    graph.initializer.extend(kept)
+    graph.initializer.extend(stored.values())
+    drop_unused(graph)

@@ -25,9 +25,11 @@ from birefnet.export.gguf_layout import (
 from birefnet.export.graph import example_picture
 from birefnet.export.onnx import Limits
 from birefnet.export.options import ExportOptions
-from birefnet.export.proof import Pictures, Proof, beside, compare
+from birefnet.export.proof import Pictures, Proof, compare
+from birefnet.files import whole_file
 from birefnet.network import BiRefNet
 from birefnet.pixels.prepare import InputSpec
+from birefnet.weights.facts import facts_of
 from birefnet.weights.names import to_ours, to_released
 
 ARCHITECTURE = "birefnet"
@@ -65,16 +67,8 @@ def export_gguf(
     side = check_input(spec, dynamic=options.size is None)
     options.report("writing the file")
     tensors = _as_type(to_layout(to_released(network.state_dict())), *_TYPES[options.precision])
-    facts = {
-        "size": [spec.width, spec.height],
-        "mean": spec.mean,
-        "std": spec.std,
-        "activation": "sigmoid",
-        "upsample": spec.upsample,
-        "precision": options.precision,
-        "source": source,
-    }
-    with beside(path) as part:
+    facts = facts_of(spec, precision=options.precision, source=source)
+    with whole_file(path, parents=True) as part:
         _write(part, network, tensors, options.precision, side, facts)
         options.report("reading it back and comparing")
         proof = _prove(network, part, example_picture(spec).numpy(), LIMITS[options.precision])
@@ -128,7 +122,7 @@ def _as_type(tensors: Mapping[str, Tensor], dtype: torch.dtype, _: int) -> dict[
 
 
 def _write(
-    path: Path, network: BiRefNet, tensors: Mapping[str, Tensor], precision: str, side: int, facts: Mapping[str, Any]
+    path: Path, network: BiRefNet, tensors: Mapping[str, Tensor], precision: str, side: int, facts: Mapping[str, object]
 ) -> None:
     gguf: Any = require("gguf", "gguf")
     title, width = SWIN[network.config.backbone]

@@ -40,7 +40,7 @@ class Maker:
         key = (values.dtype.str, values.shape, values.tobytes())
         if key not in self._constants:
             self._constants[key] = f"{self._prefix}.constant{len(self._constants)}"
-            proto = self._onnx.numpy_helper.from_array(np.ascontiguousarray(values), self._constants[key])
+            proto = self._onnx.numpy_helper.from_array(np.array(values, order="C"), self._constants[key])
             self.initialisers.append(proto)
         return self._constants[key]
 

@@ -17,14 +17,16 @@ from birefnet.export.decompose import decompose
 from birefnet.export.folding import fold_rearrangements
 from birefnet.export.graph import example_picture, to_onnx
 from birefnet.export.options import ExportOptions, Precision
-from birefnet.export.proof import Pictures, Proof, Rounding, beside, compare, worst
+from birefnet.export.proof import Pictures, Proof, Rounding, compare, worst
 from birefnet.export.quantise import float_nodes, last_layers, quantise
 from birefnet.export.storage import share_initialisers, store_half, store_int8
+from birefnet.files import whole_file
 from birefnet.inputs import nearest_multiple
 from birefnet.network import BiRefNet
 from birefnet.network.inference import inference_form
 from birefnet.pixels.prepare import InputSpec
 from birefnet.runtimes.onnx import OnnxRuntime
+from birefnet.weights.facts import facts_of
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +85,7 @@ def export_onnx(
         spec = replace(spec, width=options.size[0], height=options.size[1])
     if options.max_drop is not None:
         raise ConfigError(
-            "Only OpenVINO files are quantised within a `--max-drop`; add `--to openvino`, or leave it out"
+            "Only OpenVINO files are quantised within a `max_drop`", hint='take `to="openvino"`, or leave it out'
         )
     _check_size(network, options.precision)
     calibration = _calibration(options)
@@ -91,9 +93,9 @@ def export_onnx(
     model = build_model(network, spec, options)
     model = _in_precision(model, spec, options, calibration)
     if model.ByteSize() > LARGEST_FILE:
-        raise ConfigError(_too_large(model.ByteSize()))
+        raise _too_large(model.ByteSize())
     facts = _facts(spec, options, model, source)
-    with beside(path) as part:
+    with whole_file(path, parents=True) as part:
         part.write_bytes(model.SerializeToString())
         del model
         options.report("comparing the file with the network")
@@ -174,26 +176,22 @@ def _batches(pictures: Iterator[Pictures], size: int) -> Iterator[Pictures]:
 
 
 def _calibration(options: ExportOptions) -> list[Path]:
-    return find_calibration(options.pictures) if options.precision == "int8" and options.pictures else []
+    return find_calibration(options.calibration) if options.precision == "int8" and options.calibration else []
 
 
-def _facts(spec: InputSpec, options: ExportOptions, model: Any, source: str) -> dict[str, Any]:
+def _facts(spec: InputSpec, options: ExportOptions, model: Any, source: str) -> dict[str, object]:
     native = any(node.op_type == "DeformConv" for node in model.graph.node)
     decomposed = any(node.name.startswith("deform0") for node in model.graph.node)
-    return {
-        "size": [spec.width, spec.height],
-        "mean": spec.mean,
-        "std": spec.std,
-        "activation": "sigmoid",
-        "upsample": spec.upsample,
-        "weights": _STORED[options.precision],
-        "precision": options.precision,
-        "deform": "native" if native else "decomposed" if decomposed else "none",
-        "source": source,
-    }
+    return facts_of(
+        spec,
+        weights=_STORED[options.precision],
+        precision=options.precision,
+        deform="native" if native else "decomposed" if decomposed else "none",
+        source=source,
+    )
 
 
-def _append_facts(path: Path, facts: dict[str, Any]) -> None:
+def _append_facts(path: Path, facts: dict[str, object]) -> None:
     """Write metadata to the end of a file that has none: what was compared is not written again.
 
     A protobuf message followed by another is the two merged.
@@ -209,11 +207,11 @@ def _check_size(network: BiRefNet, precision: Precision) -> None:
     """Refuse before minutes of work what cannot be written."""
     size = sum(parameter.numel() for parameter in network.parameters()) * _WIDTHS[precision]
     if size > LARGEST_FILE:
-        raise ConfigError(_too_large(size))
+        raise _too_large(size)
 
 
-def _too_large(size: float) -> str:
-    return (
-        f"The file would hold {size / 2**30:.1f} GiB, and ONNX files hold at most 2; "
-        "take `--precision fp16` or int8wo, or another format, such as `--to package`"
+def _too_large(size: float) -> ConfigError:
+    return ConfigError(
+        f"The file would hold {size / 2**30:.1f} GiB, and ONNX files hold at most 2",
+        hint='take `precision="fp16"` or `precision="int8wo"`, or another format, such as `to="package"`',
     )

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from xml.etree import ElementTree
 
@@ -19,12 +17,14 @@ from birefnet.export.graph import to_onnx
 from birefnet.export.onnx import prove
 from birefnet.export.openvino_int8 import CalibrationSet, compress_weights, quantise, quantise_within, store_half
 from birefnet.export.options import ExportOptions, Precision
-from birefnet.export.proof import Proof, beside
+from birefnet.export.proof import Proof
+from birefnet.files import whole_folder, whole_pair
 from birefnet.network import BiRefNet
 from birefnet.network.inference import inference_form
 from birefnet.pixels.prepare import InputSpec
 from birefnet.runtimes.openvino import FACTS, FILE, OpenVinoRuntime
 from birefnet.runtimes.openvino_graph import read_onnx
+from birefnet.weights.facts import facts_of
 
 log = logging.getLogger(__name__)
 
@@ -66,11 +66,11 @@ def export_openvino(
     options = options or ExportOptions(size=(spec.width, spec.height))
     if options.size is not None:
         spec = replace(spec, width=options.size[0], height=options.size[1])
-    calibration = find_calibration(options.pictures) if options.precision == "int8" and options.pictures else []
+    calibration = find_calibration(options.calibration) if options.precision == "int8" and options.calibration else []
     options.report("building the graph")
     model = build_model(network, spec, options)
     model = _in_precision(model, spec, options, calibration)
-    facts = _facts(spec, options, source)
+    facts = facts_of(spec, weights=_STORED[options.precision], precision=options.precision, source=source)
     with _place(path) as part:
         openvino.save_model(model, part, compress_to_fp16=False)
         del model
@@ -93,7 +93,7 @@ def build_model(network: BiRefNet, spec: InputSpec, options: ExportOptions) -> A
     return read_onnx(openvino.Core(), content)
 
 
-def write_facts(path: Path, facts: dict[str, Any]) -> None:
+def write_facts(path: Path, facts: Mapping[str, object]) -> None:
     """Add facts to the metadata of an `.xml` file; what was compared is not written again."""
     tree = ElementTree.parse(path)
     root = tree.getroot()
@@ -110,22 +110,13 @@ def write_facts(path: Path, facts: dict[str, Any]) -> None:
 
 @contextmanager
 def _place(path: Path) -> Iterator[Path]:
-    """An `.xml` file to write to, in a folder beside `path`; both its files get their names when the block ends."""
-    if path.suffix != _PAIR:
-        with beside(path) as part:
-            part.mkdir()
-            yield part / FILE
-        return
-    with TemporaryDirectory(prefix=f".{path.stem}.", dir=_made(path.parent)) as folder:
-        part = Path(folder) / path.name
-        yield part
-        for suffix in (".bin", _PAIR):  # the file that is opened comes last
-            os.replace(part.with_suffix(suffix), path.with_suffix(suffix))
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    """An `.xml` file to write to; both its files get their names when the block ends."""
+    if path.suffix == _PAIR:
+        with whole_pair(path, ".bin") as part:
+            yield part
+    else:
+        with whole_folder(path) as folder:
+            yield folder / FILE
 
 
 def _in_precision(model: Any, spec: InputSpec, options: ExportOptions, calibration: list[Path]) -> Any:
@@ -134,25 +125,12 @@ def _in_precision(model: Any, spec: InputSpec, options: ExportOptions, calibrati
         model = compress_weights(model)
     elif options.precision == "int8":
         pictures = CalibrationSet(calibration, spec, options.batch or 1)
-        if options.max_drop is None or options.pictures is None:
+        if options.max_drop is None or options.calibration is None:
             options.report(f"quantising with {len(calibration)} pictures")
             model = quantise(model, pictures)
         else:
             options.report(f"quantising with {len(calibration)} pictures and their masks, which runs it many times")
-            model = quantise_within(model, pictures, masks_of(calibration, options.pictures), options.max_drop)
+            model = quantise_within(model, pictures, masks_of(calibration, options.calibration), options.max_drop)
     if options.precision != "fp32":
         store_half(model)
     return model
-
-
-def _facts(spec: InputSpec, options: ExportOptions, source: str) -> dict[str, Any]:
-    return {
-        "size": [spec.width, spec.height],
-        "mean": spec.mean,
-        "std": spec.std,
-        "activation": "sigmoid",
-        "upsample": spec.upsample,
-        "weights": _STORED[options.precision],
-        "precision": options.precision,
-        "source": source,
-    }

@@ -28,7 +28,7 @@ class ExportOptions:
         precision: of the weights: float32; float16 (computed as the runtime prefers); int8, weights and activations,
             which needs pictures to calibrate with; int8wo, the weights only.
         deform: deformable convolutions as the format's own operator, or made of common ones.
-        pictures: a folder of pictures, without which there is no int8.
+        calibration: a folder of pictures, without which there is no int8.
         max_drop: how much worse, as mean absolute error of the alpha in [0, 1], int8 may be on these pictures, whose
             masks lie beside them (`im` and `gt`); layers that cost more stay in float. None leaves it at the usual
             choice of layers.
@@ -43,7 +43,7 @@ class ExportOptions:
     batch: int | None = 1
     precision: Precision = "fp32"
     deform: Deform = "native"
-    pictures: Path | None = None
+    calibration: Path | None = None
     max_drop: float | None = None
     entry: ZooEntry | None = None
     report: Callable[[str], None] = _say_nothing
@@ -59,8 +59,8 @@ class ExportOptions:
             raise ConfigError(
                 f"`max_drop` is {self.max_drop} for {self.precision}; it belongs to int8, between 0 and 1"
             )
-        if self.precision == "int8" and self.pictures is None:
+        if self.precision == "int8" and self.calibration is None:
             raise ConfigError(
-                "int8 needs pictures to calibrate with: name a folder of typical ones (`--calibration FOLDER`), "
-                "or take int8wo, which needs none"
+                '`precision="int8"` needs pictures to calibrate with',
+                hint='name a folder of typical ones, as `calibration="photos/"`, or take `precision="int8wo"`',
             )

@@ -1,19 +1,15 @@
 """An exported file carries its proof: it is compared with the network before it gets its name, or does not get it.
 
-Every format of this package is written to a place of `beside` and judged by `compare`.
+Every format of this package is written to a place of `birefnet.files` and judged by `compare`.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -30,6 +26,12 @@ Rounding = Literal["fp32", "fp16", "int8"]
 _TIMES = 4  # how much more than the network's own rounding a file may differ
 # But never more than this on average: a network that noisy proves nothing.
 _MOST: dict[Rounding, float] = {"fp32": 1e-3, "fp16": 2e-2, "int8": 0.15}
+
+_WAYS_OUT: dict[Rounding, str] = {
+    "fp32": "the two should be equal, so please report this, with what `birefnet doctor` prints",
+    "fp16": 'take `precision="fp32"`',
+    "int8": 'take `precision="fp16"`; or, for `precision="int8"`, calibrate with more pictures like those it will see',
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +53,7 @@ class Proof:
     own_largest: float | None = None
     own_mean: float | None = None
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """What goes into the file's metadata or manifest."""
         return {f"{name}_alpha_error": value for name, value in asdict(self).items() if value is not None}
 
@@ -88,11 +90,24 @@ def compare(
             if _holds(proof):
                 break
     if not _holds(proof):
-        raise WeightsError(
-            f"The exported file's alpha differs by up to {proof.largest:.1e} ({proof.mean:.1e} on average), "
-            f"allowed are {proof.allowed_largest:.0e} ({proof.allowed_mean:.0e}); it was deleted"
-        )
+        raise WeightsError(_exceeded(proof), hint=_WAYS_OUT.get(rounding or "fp32"))
     return proof
+
+
+def _exceeded(proof: Proof) -> str:
+    """A sentence that says by how much each limit that does not hold was passed."""
+    if not math.isfinite(proof.largest):
+        return "The exported file gives values that are not numbers where the network gives an alpha; it was deleted"
+    pairs = (
+        ("on average", proof.mean, proof.allowed_mean),
+        ("at one pixel", proof.largest, proof.allowed_largest),
+    )
+    parts = [
+        f"by {found:.2g} {where}, {found / allowed:.1f} times the {allowed:.2g} that is allowed"
+        for where, found, allowed in pairs
+        if found > allowed
+    ]
+    return f"The exported file's alpha, from 0 to 1, differs from the network's {' and '.join(parts)}; it was deleted"
 
 
 def difference(ours: Tensor, theirs: Tensor) -> dict[str, float]:
@@ -160,19 +175,3 @@ _ROUNDED: dict[Rounding, Callable[[Tensor, torch.Generator], Tensor]] = {
 
 def _holds(proof: Proof) -> bool:
     return proof.largest <= proof.allowed_largest and proof.mean <= proof.allowed_mean  # not so if one is no number
-
-
-@contextmanager
-def beside(path: Path) -> Iterator[Path]:
-    """A place beside `path` to write to: renamed to it when the block ends well, deleted when it does not."""
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        if path.is_dir():
-            shutil.rmtree(path)
-        os.replace(part, path)
-    finally:
-        if part.is_dir():
-            shutil.rmtree(part)
-        part.unlink(missing_ok=True)

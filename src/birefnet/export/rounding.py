@@ -16,33 +16,39 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_STEPS = 127  # of an 8-bit weight to either side of zero
+STEPS = 127  # of an 8-bit weight to either side of zero
 
 Floats = NDArray[np.float32]
 
 
-def to_steps(values: NDArray[Any], axis: int) -> tuple[NDArray[np.int8], Floats]:
+def to_steps(
+    values: NDArray[np.floating[Any]], axis: int, *, steps: int = STEPS, least: Floats | None = None
+) -> tuple[NDArray[np.int8], Floats]:
     """Weights as whole steps, with a size of the step for each output.
 
     Args:
         values: the weights of a layer, all finite; the axes behind the second are a kernel's.
         axis: that of the outputs, O long.
+        steps: how many there are to either side of zero, at most 127.
+        least: the least size of a step (O,); None for what the largest weight needs.
 
     Returns:
-        Steps in -127..127 of the same shape, each less than one and a half from its weight (nearly all at most half
+        Steps in -steps..steps of the same shape, each less than one and a half from its weight (nearly all at most half
         of one), and the size of a step for each output (O,).
     """
     first = np.ascontiguousarray(np.moveaxis(values, axis, 0))  # so that lines of it are views
-    scale = (np.abs(first).reshape(len(first), -1).max(axis=1) / _STEPS).astype(np.float32)
+    scale = (np.abs(first).reshape(len(first), -1).max(axis=1) / steps).astype(np.float32)
+    if least is not None:
+        scale = np.maximum(scale, least)
     scale[scale == 0] = 1  # a dead output: any scale does
     exact = (first / scale.reshape(-1, *[1] * (first.ndim - 1))).astype(np.float32)
-    steps = np.round(exact)
+    rounded = np.round(exact)
     taps = int(np.prod(first.shape[2:]))
     if taps > 1:
-        _cancel(exact.reshape(-1, taps), steps.reshape(-1, taps))
-    _cancel(exact.reshape(len(first), -1), steps.reshape(len(first), -1))
-    steps = np.clip(steps, -_STEPS, _STEPS).astype(np.int8)
-    return np.ascontiguousarray(np.moveaxis(steps, 0, axis)), scale
+        _cancel(exact.reshape(-1, taps), rounded.reshape(-1, taps))
+    _cancel(exact.reshape(len(first), -1), rounded.reshape(len(first), -1))
+    whole = np.clip(rounded, -steps, steps).astype(np.int8)
+    return np.ascontiguousarray(np.moveaxis(whole, 0, axis)), scale
 
 
 def _cancel(exact: Floats, steps: Floats) -> None:

@@ -116,10 +116,22 @@ def put_first(graph: Any, nodes: list[Any]) -> None:
     graph.node.extend([*nodes, *rest])
 
 
+def output_axis(node: Any) -> int:
+    """Along which axis of a layer's weights its outputs lie."""
+    transposed = any(one.name == "transB" and one.i for one in node.attribute)
+    return 0 if transposed else _LAYERS[node.op_type]
+
+
+def drop_unused(graph: Any) -> None:
+    """Initialisers that no node asks for leave."""
+    used = {name for node in graph.node for name in node.input} | {port.name for port in graph.output}
+    for place in reversed([place for place, one in enumerate(graph.initializer) if one.name not in used]):
+        del graph.initializer[place]
+
+
 def _weights(graph: Any, keep: frozenset[str]) -> Iterator[tuple[str, int]]:
     """The names of the initialisers that are weights, and the axis of their outputs."""
     kept = {name for node in graph.node if node.name in keep for name in node.input}
     for node in graph.node:
         if node.op_type in _LAYERS and len(node.input) > 1 and node.input[1] not in kept:
-            transposed = any(one.name == "transB" and one.i for one in node.attribute)
-            yield node.input[1], 0 if transposed else _LAYERS[node.op_type]
+            yield node.input[1], output_axis(node)

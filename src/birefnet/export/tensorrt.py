@@ -14,7 +14,8 @@ from birefnet.errors import ConfigError
 from birefnet.export.aoti import prove
 from birefnet.export.onnx import LARGEST_FILE, build_model
 from birefnet.export.options import ExportOptions
-from birefnet.export.proof import Proof, beside
+from birefnet.export.proof import Proof
+from birefnet.files import whole_file
 from birefnet.network import BiRefNet
 from birefnet.pixels.prepare import InputSpec
 from birefnet.runtimes.tensorrt import TensorRtRuntime
@@ -27,6 +28,7 @@ from birefnet.runtimes.tensorrt_engine import (
     version_of,
     write_engine,
 )
+from birefnet.weights.facts import facts_of
 
 log = logging.getLogger(__name__)
 
@@ -66,17 +68,8 @@ def export_tensorrt(
         raise ConfigError("The graph is larger than the 2 GiB that ONNX allows, and TensorRT builds from ONNX")
     options.report("building the engine, which takes minutes")
     engine = engine_for(model.SerializeToString(), plan, device=DEVICE)
-    facts |= {
-        "size": [spec.width, spec.height],
-        "mean": spec.mean,
-        "std": spec.std,
-        "activation": "sigmoid",
-        "upsample": spec.upsample,
-        "precision": options.precision,
-        "deform": options.deform,
-        "source": source,
-    }
-    with beside(path) as part:
+    facts |= facts_of(spec, precision=options.precision, deform=options.deform, source=source)
+    with whole_file(path, parents=True) as part:
         write_engine(part, facts, engine)
         options.report("comparing the engine with the network")
         runtime = TensorRtRuntime(part, device=DEVICE)

@@ -14,17 +14,19 @@ from birefnet.export.browser_graph import to_browser_graph
 from birefnet.export.graph import example_picture
 from birefnet.export.onnx import LARGEST_FILE, LIMITS, Limits
 from birefnet.export.options import ExportOptions, Precision
-from birefnet.export.proof import Proof, beside, compare, worst
+from birefnet.export.proof import Proof, compare, worst
 from birefnet.export.quantise import float_nodes
 from birefnet.export.storage import smallest_layers, store_half, store_int8
 from birefnet.export.web_memory import peak_activations
 from birefnet.export.web_parts import PART_BYTES, files_of, write_graph
+from birefnet.files import whole_folder
 from birefnet.network import BiRefNet
 from birefnet.pixels.prepare import InputSpec
 from birefnet.runtimes.onnx import OnnxRuntime
 from birefnet.runtimes.web_folder import GRAPHS, MANIFEST, Dtype, Variant, WebModel, memory_needed
 from birefnet.runtimes.web_selftest import known_answers
 from birefnet.weights.entries import HubFile, ZooEntry
+from birefnet.weights.facts import facts_of
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +94,7 @@ def export_web(
     options.report("building the graph")
     model = _build(network, spec, source)
     activations = peak_activations(model)
-    with beside(path) as part:
-        part.mkdir()
+    with whole_folder(path) as part:
         made = [_write_variant(network, model, part, spec, dtype, options, activations, part_bytes) for dtype in dtypes]
         variants = tuple(variant for variant, _ in made)
         for name, text in _describe(source, options.entry, spec, own_size, variants).texts().items():
@@ -105,16 +106,19 @@ def _check(options: ExportOptions, path: Path) -> None:
     """Refuse what a folder for browsers cannot be."""
     if options.precision not in _ASKED:
         raise ConfigError(
-            "Browsers have no fast 8-bit activations: take int8wo (weights only), fp16, or leave --precision out"
+            "Browsers have no fast 8-bit activations",
+            hint='take `precision="int8wo"` (weights only) or `precision="fp16"`, or leave the precision out',
         )
     if options.batch != 1:
-        raise ConfigError("A browser computes one picture at a time; leave --batch out")
+        raise ConfigError("A browser computes one picture at a time", hint="leave `batch=1`")
     if options.size is None:
-        raise ConfigError("A network for browsers has one size: say which, such as --size 512")
+        raise ConfigError("A network for browsers has one size", hint="say which, such as `size=512`")
     if options.deform != "native":
-        raise ConfigError("In browsers native deformable convolutions need the least memory; leave --deform out")
+        raise ConfigError(
+            "In browsers native deformable convolutions need the least memory", hint='take `deform="native"`'
+        )
     if path.exists() and not (path / MANIFEST).is_file():
-        raise ConfigError(f"`{path}` is no model for browsers, so it is not replaced; choose another -o")
+        raise ConfigError(f"`{path}` is no model for browsers, so it is not replaced", hint="choose another `output`")
 
 
 def _build(network: BiRefNet, spec: InputSpec, source: str) -> Any:
@@ -122,8 +126,7 @@ def _build(network: BiRefNet, spec: InputSpec, source: str) -> Any:
     onnx: Any = require("onnx", "export")
     model = to_browser_graph(network, spec)
     del model.graph.value_info[:]
-    facts = {"size": [spec.width, spec.height], "mean": spec.mean, "std": spec.std, "source": source}
-    facts |= {"activation": "sigmoid", "upsample": spec.upsample}
+    facts = facts_of(spec, source=source)
     onnx.helper.set_model_props(model, {name: json.dumps(value) for name, value in facts.items()})
     return model
 

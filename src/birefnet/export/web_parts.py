@@ -50,7 +50,8 @@ def _write_weights(model: Any, path: Path, part_bytes: int) -> None:
     for place, group in enumerate(_groups(large, part_bytes)):
         if place == MOST_PARTS:
             raise ConfigError(
-                f"The weights would be more than {MOST_PARTS} files of {part_bytes} bytes; take int8wo or fp16"
+                f"The weights would be more than {MOST_PARTS} files of {part_bytes} bytes",
+                hint='take `precision="int8wo"` or `precision="fp16"`',
             )
         part = _part_paths(path, place + 1)[place]
         with part.open("wb") as file:

@@ -93,8 +93,24 @@ def to_spec(
 
 def from_spec(spec: InputSpec) -> dict[str, str]:
     """An input as `to_spec` reads it again: what to put into the metadata of a file, each value as JSON."""
-    facts = {"size": [spec.width, spec.height], "mean": spec.mean, "std": spec.std, "upsample": spec.upsample}
-    return {key: json.dumps(value) for key, value in facts.items()}
+    return {name: json.dumps(value) for name, value in facts_of(spec).items()}
+
+
+def facts_of(spec: InputSpec, **more: object) -> dict[str, object]:
+    """What an exported file is to say of its input, for `to_spec` to read, and whatever else it says.
+
+    Args:
+        spec: the input of a network that gives logits.
+        more: further facts by name, such as `precision` and `source`.
+    """
+    facts: dict[str, object] = {
+        "size": [spec.width, spec.height],
+        "mean": spec.mean,
+        "std": spec.std,
+        "activation": "sigmoid",
+        "upsample": spec.upsample,
+    }
+    return facts | more
 
 
 def spec_of(entry: ZooEntry | None) -> InputSpec | None:
