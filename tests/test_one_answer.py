@@ -29,6 +29,15 @@ ONLY = {
         {"weights/resolve.py", "serving/pool.py", "serving/nano.py"},
     ),
     "what a repository calls its weights": (r"pytorch_model\.bin", {"weights/formats.py"}),
+    "what a mask holds": (r"def _?(read|decode|load|open)_(mask|truth)\(", {"data/masks.py", "training/validation.py"}),
+    "which way up a file is": (r"Base\.Orientation|0x0112|exif_transpose", {"data/reading.py", "pixels"}),
+    "which picture files a folder holds": (r"READABLE_SUFFIXES", {"data/pairs.py", "pixels", "cli"}),
+    "which word was meant": (r"difflib", {"errors.py"}),
+    "how a file appears whole": (
+        r"mkstemp|NamedTemporaryFile|os\.replace\(",
+        # Proved exports of two files and resumed downloads have reasons of their own, told there.
+        {"files.py", "export/proof.py", "export/openvino.py", "weights/transfer.py"},
+    ),
     "which suffixes models have": (r"\"\.(pth|pt|pt2|engine|gguf)\"", {"weights/formats.py"}),
     "which known word was meant": (r"get_close_matches", {"errors.py"}),
     "which input a model was made for": (

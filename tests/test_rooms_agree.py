@@ -109,9 +109,9 @@ def by_validation(root: Path) -> np.ndarray:
 
 
 def by_calibration(root: Path) -> np.ndarray:
-    from birefnet.export.openvino_int8 import _read_mask
+    from birefnet.export.openvino_int8 import _mask_at
 
-    found = _read_mask(root / "set/gt/a.png", InputSpec(width=WIDTH, height=HEIGHT))
+    found = _mask_at(root / "set/gt/a.png", InputSpec(width=WIDTH, height=HEIGHT))
     return np.rint(found[0, 0] * 255).astype(np.uint8)
 
 

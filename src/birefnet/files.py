@@ -54,8 +54,8 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def to_bytes(text: str) -> bytes:
-    """UTF-8; names of files that are not UTF-8 stay what they are."""
-    return text.encode("utf-8", "surrogateescape")
+    """UTF-8, valid whatever the text holds: bytes of a name that are not UTF-8 are written as in JSON, `\\udce9`."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def write_json(path: str | os.PathLike[str], value: object, *, indent: int | None = 2) -> None:

@@ -75,7 +75,7 @@ def quantise_within(model: Any, pictures: CalibrationSet, masks: list[Path], max
         max_drop: how much the mean absolute error of the alpha, in [0, 1], may rise.
     """
     nncf: Any = require("nncf", "int8")
-    examples = [(picture, _read_mask(mask, pictures.spec)) for picture, mask in zip(pictures, masks, strict=True)]
+    examples = [(picture, _mask_at(mask, pictures.spec)) for picture, mask in zip(pictures, masks, strict=True)]
     with signal_stack_kept(), _silent():
         return nncf.quantize_with_accuracy_control(
             model,
@@ -100,7 +100,7 @@ def _closeness(model: Any, examples: Iterable[tuple[NDArray[np.float32], NDArray
     return float(np.mean(found)), found
 
 
-def _read_mask(path: Path, spec: InputSpec) -> NDArray[np.float32]:
+def _mask_at(path: Path, spec: InputSpec) -> NDArray[np.float32]:
     """(1, 1, spec.height, spec.width) in [0, 1]."""
     from PIL import Image
 
