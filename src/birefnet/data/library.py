@@ -210,10 +210,10 @@ def _read_planned(plan: Planned) -> Any:
     return plan.shelf.read(plan.shelf.keys[plan.number])
 
 
-def _in_threads(work: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+def _in_threads(work: Callable[[Key], Item], items: Sequence[Key]) -> Iterator[Item | DataError]:
     """`work` of every item, in order; a DataError is a result, so that all of them can be listed."""
 
-    def careful(item: Any) -> Any:
+    def careful(item: Key) -> Item | DataError:
         try:
             return work(item)
         except DataError as error:

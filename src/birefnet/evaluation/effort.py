@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +51,7 @@ def _relax(wrong: Words, core: Words, free: Words) -> Words:
     return grown & wrong
 
 
-def _efforts(cv2: Any, wrong: Words, touching: Words, width: int) -> int:
+def _efforts(cv2: ModuleType, wrong: Words, touching: Words, width: int) -> int:
     """Points of the polygons where the regions of `wrong` touch, plus the number of regions that touch nothing."""
     if not wrong.any():
         return 0

@@ -7,7 +7,7 @@ field prints them, so they grow with the picture; means do not. 0 is perfect.
 from __future__ import annotations
 
 import math
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +76,7 @@ def _sum_of_powers(pair: Pair, power: int) -> float:
     return float(differences.ravel() @ joint) / float(255**power)
 
 
-def _largest_region(cv2: Any, mask: Mask) -> Mask:
+def _largest_region(cv2: ModuleType, mask: Mask) -> Mask:
     """The largest region of a mask, of pixels joined at their sides; nothing of an empty mask."""
     number, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=4, ltype=cv2.CV_32S)
     if number == 1:

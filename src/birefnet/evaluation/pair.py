@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,7 +115,7 @@ class Pair:
         return np.asarray(self.counts[:, :, 0].sum(axis=(0, 1)))
 
 
-def _check(array: Any, name: str) -> None:
+def _check(array: object, name: str) -> None:
     if not isinstance(array, np.ndarray):
         raise InputError(f"The {name} is a {type(array).__name__}; wanted a numpy array, uint8 (H, W)")
     if array.dtype != np.uint8 or array.ndim != 2:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,7 +115,7 @@ def resized(prediction: Grey, shape: tuple[int, int]) -> Grey:
     """(h, w) -> `shape` (H, W) uint8, bilinear without averaging (OpenCV's), which the published numbers rest on."""
     if prediction.shape == shape:
         return prediction
-    cv2: Any = require("cv2", "evaluate")
+    cv2 = require("cv2", "evaluate")
     out: NDArray[np.uint8] = cv2.resize(prediction, shape[::-1], interpolation=cv2.INTER_LINEAR)
     return out
 
