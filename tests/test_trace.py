@@ -21,6 +21,7 @@ from PIL import Image
 
 from tests import trace
 
+PHOTOS = Path(__file__).parents[1] / "examples" / "photos"
 TOOL = trace.strace()
 MUST = os.environ.get("BIREFNET_TRACE_TESTS") == "1"  # as `make test-slow` says where CI runs it
 pytestmark = pytest.mark.skipif(TOOL is None and not MUST, reason="strace is not installed or may not trace here")
@@ -38,11 +39,10 @@ class Traced:
         self.truths = root / "truths"
         y, x = np.mgrid[:64, :96]
         disc = ((y - 32) ** 2 + (x - 40) ** 2 < 300).astype(np.uint8) * 255
-        for set_, array in ((self.photos, np.dstack([disc] * 3)), (self.truths / "im", np.dstack([disc] * 3))):
-            set_.mkdir(parents=True)
-            Image.fromarray(array).save(set_ / "a.png")
-        (self.truths / "gt").mkdir()
-        Image.fromarray(disc).save(self.truths / "gt" / "a.png")
+        for folder, array in ((self.photos, disc), (self.truths / "im", disc), (self.truths / "gt", disc)):
+            folder.mkdir(parents=True)
+            for name in ("a.png", "b.png"):
+                Image.fromarray(array if folder.name == "gt" else np.dstack([array] * 3)).save(folder / name)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -166,16 +166,16 @@ def test_evaluate(traced: Traced) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("words", "needs"),
+    ("words", "name", "needs"),
     [
-        (["--to", "onnx", "--precision", "int8"], "onnxscript"),
-        (["--to", "openvino", "--precision", "int8"], "nncf"),
+        (["--to", "onnx", "--precision", "int8"], "packed.onnx", "onnxscript"),
+        (["--to", "openvino", "--precision", "int8"], "packed", "nncf"),
     ],
     ids=["onnx", "openvino"],
 )
-def test_export(traced: Traced, words: list[str], needs: str) -> None:
+def test_export(traced: Traced, words: list[str], name: str, needs: str) -> None:
     pytest.importorskip(needs)
-    traced.birefnet("export", "nano", *words, "--calibration", traced.photos, "-o", traced.out / "packed", "--offline")
+    traced.birefnet("export", "nano", *words, "--calibration", PHOTOS, "-o", traced.out / name, "--offline")
 
 
 @pytest.mark.slow

@@ -76,8 +76,11 @@ def outside(written: frozenset[str], *allowed: Path) -> list[str]:
     Devices, and what Python keeps beside its sources, do not count.
     """
     roots = tuple(f"{folder}/" for folder in allowed)
+    on_the_way = {str(parent) for folder in allowed for parent in folder.parents}
     return sorted(
-        path for path in written if not f"{path}/".startswith((*roots, "/dev/", "/proc/")) and "__pycache__" not in path
+        path
+        for path in written - on_the_way
+        if not f"{path}/".startswith((*roots, "/dev/", "/proc/")) and "__pycache__" not in path
     )
 
 

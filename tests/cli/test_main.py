@@ -105,7 +105,7 @@ def test_doctor(birefnet: Run) -> None:
     code, out, _ = birefnet("doctor", "--json")
     facts = json.loads(out)
     assert code == 0
-    assert set(facts["extras"]) == set(doctor.EXTRAS) and facts["extras"]
+    assert set(facts["extras"]) == set(doctor.parts_of_extras()) and facts["extras"]
     assert facts["packages"]["numpy"] and facts["choice"]["why"]
 
 

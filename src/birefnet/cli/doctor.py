@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib import metadata
 from typing import Any
 
@@ -10,20 +11,10 @@ import typer
 
 from birefnet.cli.options import Json
 
-# Extra -> distributions it brings; tests/test_packaging.py compares this with pyproject.toml.
-EXTRAS = {
-    "torch": ("torch",),
-    "heif": ("pillow-heif",),
-    "evaluate": ("matplotlib", "opencv-python-headless"),
-    "train": ("torch", "accelerate", "pyyaml", "tensorboard"),
-    "lora": ("torch", "accelerate", "pyyaml", "tensorboard", "peft"),
-    "export": ("torch", "onnx", "onnxscript"),
-    "openvino": ("openvino",),
-    "int8": ("torch", "onnx", "onnxscript", "openvino", "nncf"),
-    "gguf": ("torch", "gguf"),
-    "matting": ("pymatting",),
-    "serve": ("fastapi", "prometheus-client", "python-multipart", "starlette", "uvicorn"),
-}
+_NOT_FOR_USERS = ("all", "test", "clients", "dev")
+_REQUIREMENT = re.compile(  # as metadata has it: `birefnet[torch]>=1; extra == "train"`
+    r"""(?P<name>[\w.-]+)(?:\[(?P<extras>[\w, .-]+)\])?.*\bextra\s*==\s*['"](?P<extra>[\w-]+)['"]"""
+)
 
 
 def doctor(report: Json = False) -> None:
@@ -43,7 +34,24 @@ def doctor(report: Json = False) -> None:
 
 def extras() -> dict[str, bool]:
     """Which extras are complete."""
-    return {name: all(_installed(part) for part in parts) for name, parts in EXTRAS.items()}
+    return {name: all(_installed(part) for part in parts) for name, parts in parts_of_extras().items()}
+
+
+def parts_of_extras() -> dict[str, frozenset[str]]:
+    """Extra -> the distributions that it brings, as the installed package itself says; empty where it says nothing."""
+    try:
+        found = [_REQUIREMENT.match(text) for text in metadata.requires("birefnet") or ()]
+    except metadata.PackageNotFoundError:  # run from its sources
+        return {}
+    rows = [(row["extra"], row["name"].lower(), (row["extras"] or "").replace(" ", "")) for row in found if row]
+
+    def parts(extra: str) -> frozenset[str]:
+        own = frozenset(name for home, name, _ in rows if home == extra and name != "birefnet")
+        inner = (one for home, name, more in rows if home == extra and name == "birefnet" for one in more.split(","))
+        return own.union(*map(parts, inner))
+
+    names = dict.fromkeys(extra for extra, _, _ in rows)
+    return {name: parts(name) for name in names if name not in _NOT_FOR_USERS}
 
 
 def lines(facts: dict[str, Any]) -> list[str]:
@@ -59,6 +67,7 @@ def lines(facts: dict[str, Any]) -> list[str]:
         ),
         ("packages", ", ".join(f"{name} {version}" for name, version in versions.items())),
         ("onnxruntime", ", ".join(facts["onnxruntime"]["providers"]) or "not usable"),
+        ("its telemetry", facts["onnxruntime"]["telemetry"]),
         ("torch", ", ".join(f"{d['name']} ({d['model']})" for d in facts["torch"]["devices"]) or "not installed"),
         ("in the box", box or "nothing"),
         ("cache", f"{cache['folder']} ({cache['bytes'] / 1e6:.0f} MB)"),
