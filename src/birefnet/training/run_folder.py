@@ -199,7 +199,9 @@ def _commit(folder: Path) -> str | None:
     """The commit checked out there, with "+" if files have changed since; None where there is no working tree."""
 
     def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10)
+        # Only looking: without optional locks git leaves the repository's index as it is.
+        line = ["git", "--no-optional-locks", "-C", str(folder), *words]
+        done = subprocess.run(line, capture_output=True, text=True, timeout=10)
         if done.returncode:
             raise OSError(done.stderr)
         return done.stdout.strip()
