@@ -13,6 +13,7 @@ from PIL import Image
 import birefnet
 from birefnet import remover as module
 from birefnet.errors import ConfigError, InputError, PictureError, WeightsError
+from birefnet.pixels import compose
 from birefnet.pixels.picture import Picture
 from birefnet.pixels.prepare import InputSpec
 from birefnet.remover import Cutout, Remover, remove
@@ -93,10 +94,10 @@ def test_colours_hidden_under_transparency_are_not_seen(remover: Remover) -> Non
     rgb = np.full((64, 64, 3), 255, np.uint8)  # all bright, but only a corner of it shows
     alpha = np.zeros((64, 64), np.float32)
     alpha[:32, :32] = 1
-    seen = module._visible(Picture(rgb, alpha))
+    seen = compose.visible(Picture(rgb, alpha))
     assert (seen[40:, 40:] == 128).all()
     assert (seen[:32, :32] == 255).all()
-    assert module._visible(Picture(rgb)) is rgb
+    assert compose.visible(Picture(rgb)) is rgb
 
 
 def test_save(remover: Remover, tmp_path: Path) -> None:

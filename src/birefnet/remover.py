@@ -28,7 +28,6 @@ from birefnet.runtimes.select import Size, check_native, check_size, open_model,
 from birefnet.weights.resolve import Model
 from birefnet.weights.transfer import Progress
 
-UNSEEN = (128, 128, 128)  # shown to the network where a picture is transparent: nothing dark or bright is lost on it
 KEPT_REMOVERS = 4  # by `remove`; each holds a loaded model
 
 
@@ -318,7 +317,7 @@ class Remover:
     def cut(self, picture: Picture) -> Cutout:
         """The same for a picture that is read already."""
         spec = self._spec_for(picture)
-        rgb = _visible(picture)  # (H, W, 3) uint8
+        rgb = compose.visible(picture)  # (H, W, 3) uint8
         batch, frame = prepare(rgb, spec)  # (1, 3, h, w) float32, and the way back
         logits = self.runtime(batch)  # (1, 1, h, w)
         sharpen = spec.upsample == "guided" if self.sharpen is None else self.sharpen
@@ -390,13 +389,6 @@ def remove(
 
 _kept: OrderedDict[tuple[object, ...], Remover] = OrderedDict()
 _keep_lock = threading.Lock()
-
-
-def _visible(picture: Picture) -> NDArray[np.uint8]:
-    """What a person sees of a picture, (H, W, 3) uint8: colours hidden under its transparency are covered."""
-    if picture.alpha is None:
-        return picture.rgb
-    return compose.over_colour(picture.rgb, picture.alpha, UNSEEN)
 
 
 def _refining(refine: bool | str) -> str | None:

@@ -50,3 +50,15 @@ def test_prepared_as_for_the_network(tmp_path: Path) -> None:
     with Image.open(tmp_path / "a.png") as image:
         wanted, _ = prepare(np.asarray(image), SPEC)
     np.testing.assert_array_equal(picture, wanted)
+
+
+def test_colours_hidden_under_transparency_are_not_shown(tmp_path: Path) -> None:
+    """As a `Remover` shows it: the hidden colours would widen ranges that no picture needs."""
+    shown = []
+    for name, hidden in (("a", 0), ("b", 255)):
+        values = np.full((40, 50, 4), hidden, np.uint8)
+        values[..., 3] = 0
+        values[10:20, 10:20] = (200, 100, 50, 255)
+        Image.fromarray(values).save(tmp_path / f"{name}.png")
+        shown += calibration_pictures([tmp_path / f"{name}.png"], SPEC)
+    assert np.array_equal(*shown)

@@ -98,7 +98,7 @@ def written(
 @pytest.fixture(scope="module")
 def runtime(written: tuple[str, Path]) -> OpenVinoRuntime:
     """The files in plain OpenVINO: of DeformConv and extensions it knows nothing here."""
-    return OpenVinoRuntime(written[1], threads=1, precision="float32")
+    return OpenVinoRuntime(written[1], threads=1, dtype="float32")
 
 
 def alpha(logits: np.ndarray | torch.Tensor) -> np.ndarray:
@@ -194,7 +194,7 @@ def test_a_drop_needs_masks(network: BiRefNet, pictures: Path, tmp_path: Path) -
 def test_a_folder_and_free_sizes(network: BiRefNet, tmp_path: Path) -> None:
     proof = export.export_openvino(network, tmp_path / "net", SPEC, ExportOptions(size=None, batch=None))
     assert proof.largest <= 1e-5
-    runtime = OpenVinoRuntime(tmp_path / "net", threads=1, precision="float32")
+    runtime = OpenVinoRuntime(tmp_path / "net", threads=1, dtype="float32")
     assert runtime.dynamic and runtime.name == "net" and runtime.spec == SPEC
     assert sorted(path.name for path in (tmp_path / "net").iterdir()) == ["model.bin", FILE]
     picture = seeded.image(128, 64, batch=2)
@@ -210,7 +210,7 @@ def test_a_batch_in_blocks(network: BiRefNet, tmp_path: Path, monkeypatch: pytes
     picture = seeded.image(64, 96, batch=2)
     with torch.no_grad():
         ours = alpha(network(torch.from_numpy(picture)).logits)
-    theirs = alpha(OpenVinoRuntime(tmp_path / "two.xml", threads=1, precision="float32")(picture))
+    theirs = alpha(OpenVinoRuntime(tmp_path / "two.xml", threads=1, dtype="float32")(picture))
     assert np.abs(ours - theirs).max() < 1e-5
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from birefnet.data.pairs import PICTURE_SUFFIXES, match_pairs, set_folders_in
 from birefnet.errors import DataError, shortened
+from birefnet.pixels.compose import visible
 from birefnet.pixels.picture import read_picture
 from birefnet.pixels.prepare import InputSpec, prepare
 
@@ -51,13 +52,13 @@ def masks_of(pictures: list[Path], folder: Path) -> list[Path]:
 
 
 def calibration_pictures(files: list[Path], spec: InputSpec) -> Iterator[NDArray[np.float32]]:
-    """Each picture as the network gets it: (1, 3, spec.height, spec.width), normalised.
+    """Each picture as a `Remover` shows it to the network: (1, 3, spec.height, spec.width), normalised.
 
     Raises:
         PictureError: if one cannot be read.
     """
     for path in files:
-        picture, _ = prepare(read_picture(path).rgb, spec)
+        picture, _ = prepare(visible(read_picture(path)), spec)
         yield picture
 
 

@@ -20,11 +20,13 @@ from numpy.typing import NDArray
 from birefnet.data.masks import read_mask
 from birefnet.errors import require
 from birefnet.export.calibration import calibration_pictures
+from birefnet.export.quantise import pair_sums, refuse_saturation
 from birefnet.pixels.prepare import InputSpec
 from birefnet.runtimes.openvino_deform import SAMPLES
 from birefnet.runtimes.signal_stack import signal_stack_kept
 
 _LAYERS = ("Convolution", "MatMul", "GroupConvolution")
+_GROUPED = 5  # axes of a grouped convolution's weights: groups, outputs of each, inputs of each, height, width
 _LAST = 3  # layers before the output that stay in float
 _SMALL = 64  # constants of fewer values stay float32: halving them saves nothing
 _LARGEST_HALF = float(np.finfo(np.float16).max)
@@ -55,14 +57,17 @@ def quantise(model: Any, pictures: CalibrationSet) -> Any:
     """
     nncf: Any = require("nncf", "int8")
     with signal_stack_kept(), _silent():
-        return nncf.quantize(
+        made = nncf.quantize(
             model,
             nncf.Dataset(pictures),
             subset_size=len(pictures),
             fast_bias_correction=True,
+            advanced_parameters=_without_overflow(nncf),
             model_type=nncf.ModelType.TRANSFORMER,  # sums and gates stay in float: better for every backbone here
             ignored_scope=nncf.IgnoredScope(names=last_layers(model), patterns=[f"{SAMPLES}.*"], validate=False),
         )
+    check_sums(made)
+    return made
 
 
 def quantise_within(model: Any, pictures: CalibrationSet, masks: list[Path], max_drop: float) -> Any:
@@ -77,7 +82,7 @@ def quantise_within(model: Any, pictures: CalibrationSet, masks: list[Path], max
     nncf: Any = require("nncf", "int8")
     examples = [(picture, _mask_at(mask, pictures.spec)) for picture, mask in zip(pictures, masks, strict=True)]
     with signal_stack_kept(), _silent():
-        return nncf.quantize_with_accuracy_control(
+        made = nncf.quantize_with_accuracy_control(
             model,
             nncf.Dataset(pictures),
             nncf.Dataset(examples),
@@ -86,9 +91,37 @@ def quantise_within(model: Any, pictures: CalibrationSet, masks: list[Path], max
             drop_type=nncf.DropType.ABSOLUTE,
             subset_size=len(pictures),
             fast_bias_correction=True,
+            advanced_quantization_parameters=_without_overflow(nncf),
             model_type=nncf.ModelType.TRANSFORMER,
             ignored_scope=nncf.IgnoredScope(names=last_layers(model), patterns=[f"{SAMPLES}.*"], validate=False),
         )
+    check_sums(made)
+    return made
+
+
+def check_sums(model: Any) -> None:
+    """As `birefnet.export.quantise.check_sums`, for an `openvino.Model`.
+
+    Raises:
+        WeightsError: if two products of 8-bit weights could saturate.
+    """
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "Constant" or node.get_element_type().get_type_name() != "i8":
+            continue
+        steps = np.asarray(node.get_data())
+        if steps.ndim == 2:  # of a product: outputs lie along either axis
+            refuse_saturation(node.get_friendly_name(), max(pair_sums(steps, 0), pair_sums(steps, 1)))
+        elif steps.ndim > 2:
+            outputs = steps.reshape(-1, *steps.shape[2:]) if steps.ndim == _GROUPED else steps
+            refuse_saturation(node.get_friendly_name(), pair_sums(outputs, 0))
+
+
+def _without_overflow(nncf: Any) -> Any:
+    """Weights in half of the range, in every layer: as `birefnet.export.quantise` tells, older x86 would saturate.
+
+    By itself NNCF does so in first layers alone.
+    """
+    return nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)
 
 
 def _closeness(model: Any, examples: Iterable[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> tuple[float, Any]:

@@ -81,12 +81,21 @@ def check_sums(graph: Any) -> None:
         if widen is None or source is None or {widen.op_type, source.op_type} != {"DequantizeLinear"}:
             continue  # computed in float
         sums = pair_sums(values_of(stored[widen.input[0]]), output_axis(node))
-        if sums > _LARGEST_SUM:
-            raise WeightsError(
-                f"`{node.name}` would be wrong on processors without VNNI: two products of its 8-bit weights add up to "
-                f"{sums}, and {_LARGEST_SUM} is the most that these hold",
-                hint='please report this, and take `precision="int8wo"` meanwhile',
-            )
+        refuse_saturation(node.name, sums)
+
+
+def refuse_saturation(name: str, sums: int) -> None:
+    """Let nothing pass whose pairs of products (`pair_sums`) may be more than 16 bits hold.
+
+    Raises:
+        WeightsError: if they may.
+    """
+    if sums > _LARGEST_SUM:
+        raise WeightsError(
+            f"`{name}` would be wrong on processors without VNNI: two products of its 8-bit weights add up to "
+            f"{sums}, and {_LARGEST_SUM} is the most that these hold",
+            hint='please report this, and take `precision="int8wo"` meanwhile',
+        )
 
 
 def pair_sums(steps: NDArray[np.int8], axis: int) -> int:

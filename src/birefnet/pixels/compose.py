@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageFilter
 
 from birefnet.errors import ConfigError, InputError
+from birefnet.pixels.picture import Picture
 from birefnet.pixels.prepare import check_rgb
 from birefnet.pixels.strips import strips
 
 Bytes = NDArray[np.uint8]
 Colour = tuple[int, int, int, int]  # red, green, blue, alpha in 0..255
 
+UNSEEN = (128, 128, 128)  # shown to the network where a picture is transparent: nothing dark or bright is lost on it
 BLUR_SHARE = 1 / 50  # default radius of the blur, of the longer side
 BLUR_SIDE = 1024  # a blurred scene holds no detail: it is made at this size at most
 
@@ -45,6 +47,11 @@ def cut_out(rgb: Bytes, alpha: NDArray[np.float32]) -> Bytes:
         out[rows, :, :3] = rgb[rows] * (mask > 0)[..., None]
         out[rows, :, 3] = mask
     return out
+
+
+def visible(picture: Picture) -> Bytes:
+    """What a network is shown of a picture, (H, W, 3) uint8: colours hidden under its transparency are covered."""
+    return picture.rgb if picture.alpha is None else over_colour(picture.rgb, picture.alpha, UNSEEN)
 
 
 def over_colour(rgb: Bytes, alpha: NDArray[np.float32], colour: Sequence[int]) -> Bytes:
