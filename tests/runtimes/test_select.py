@@ -160,7 +160,8 @@ def test_explain_is_plain_data() -> None:
 
 def test_explain_warns_of_what_goes_wrong(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(download, "BUNDLED", tmp_path)
-    monkeypatch.setattr(machine, "onnxruntime_facts", lambda: {"providers": ["CPUExecutionProvider"], "clash": True})
+    onnx = {"providers": ["CPUExecutionProvider"], "clash": True, "telemetry": "on"}
+    monkeypatch.setattr(machine, "onnxruntime_facts", lambda: onnx)
     devices = [{"name": "cpu", "model": "x"}, {"name": "cuda:0", "model": "y"}]
     monkeypatch.setattr(machine, "torch_facts", lambda: {"devices": devices, "cuda": "13"})
     facts = explain()
@@ -168,6 +169,7 @@ def test_explain_warns_of_what_goes_wrong(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert facts["choice"]["torch"] == "cuda"
     text = "\n".join(facts["warnings"])
     assert "overwrite each other" in text
+    assert "telemetry of ONNX Runtime is on" in text
     assert "onnxruntime-gpu" in text
     assert "nano.onnx" in text
 
