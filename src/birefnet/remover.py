@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birefnet.errors import ConfigError
+from birefnet.memory import fitting
 from birefnet.pixels import compose
 from birefnet.pixels.alpha import finish, has_foreground
 from birefnet.pixels.background import Background, find_background, over_white, read_background
@@ -315,7 +316,16 @@ class Remover:
         return self.cut(read_picture(source, max_pixels=self.max_pixels))
 
     def cut(self, picture: Picture) -> Cutout:
-        """The same for a picture that is read already."""
+        """The same for a picture that is read already.
+
+        Raises:
+            OutOfMemory: if it does not fit; what is smaller still does.
+        """
+        height, width = picture.rgb.shape[:2]
+        with fitting(f"A picture of {width}x{height} pixels", hint="take a smaller picture"):
+            return self._cut(picture)
+
+    def _cut(self, picture: Picture) -> Cutout:
         spec = self._spec_for(picture)
         rgb = compose.visible(picture)  # (H, W, 3) uint8
         batch, frame = prepare(rgb, spec)  # (1, 3, h, w) float32, and the way back

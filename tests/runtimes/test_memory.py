@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+
+from birefnet.errors import OutOfMemory
+from birefnet.remover import Remover
+from birefnet.runtimes.base import Batch
+from birefnet.runtimes.packed import PackedRuntime
 
 SIDE = 4096
 
@@ -23,7 +31,7 @@ def limit(spare):
 
 {make}
 
-small = np.random.default_rng(0).normal(size=(1, 3, 64, 64)).astype(np.float32)
+small = np.random.default_rng(0).normal(size=(1, 3, 128, 128)).astype(np.float32)
 large = np.zeros((1, 3, {side}, {side}), np.float32)
 wanted = runtime(small)
 limit(8 << 20)
@@ -59,6 +67,22 @@ runtime = OnnxRuntime({path!r}, name="it", device="cpu", threads=1, keep_memory=
 OPENVINO = """
 from birefnet.runtimes.openvino import OpenVinoRuntime
 runtime = OpenVinoRuntime({path!r}, name="it", threads=1, dtype="float32")
+"""
+
+
+PACKAGE = """
+import torch
+from birefnet.runtimes.aoti import AotiRuntime, write_facts
+
+class Brightness(torch.nn.Module):
+    def forward(self, input_image):
+        return input_image.mean(1, keepdim=True)
+
+side = {{2: torch.export.Dim("height", min=32), 3: torch.export.Dim("width", min=32)}}
+package = torch.export.export(Brightness(), (torch.zeros(1, 3, 64, 96),), dynamic_shapes=(side,))
+torch.export.save(package, {path!r})
+write_facts(Path({path!r}), dict(size=64, batch=1, dynamic=True, device="cpu", compiled=False))
+runtime = AotiRuntime({path!r}, name="it")
 """
 
 
@@ -98,3 +122,41 @@ def test_onnx_runtime_goes_on(network: str, keep: bool) -> None:
 def test_openvino_goes_on_and_never_gives_the_last_picture(network: str) -> None:
     pytest.importorskip("openvino")
     run_short(OPENVINO.format(path=network))
+
+
+@linux
+def test_packages_go_on(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    run_short(PACKAGE.format(path=str(tmp_path / "net.pt2")))
+
+
+class Failing(PackedRuntime):
+    """A network on a GPU whose memory is too small for more than 64x64 pixels."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "it")
+        self.device = "cuda"
+        self._describe({}, fixed=None, size=None, defaults=None)
+
+    def _infer(self, batch: Batch) -> NDArray[np.floating]:
+        if batch.shape[2] > 64:
+            raise RuntimeError("CUDA error: out of memory")
+        return batch[:, :1]
+
+
+def test_another_device_is_a_way_out(tmp_path: Path) -> None:
+    (tmp_path / "net").touch()
+    runtime = Failing(tmp_path / "net")
+    with pytest.raises(OutOfMemory, match="`it` at 512x256 pixels on `cuda` did not fit") as caught:
+        runtime(np.zeros((1, 3, 256, 512), np.float32))
+    assert caught.value.hint == 'take a smaller size (`size=256`) or another device (`device="cpu"`)'
+    assert runtime(np.ones((1, 3, 64, 64), np.float32)).all()
+
+
+def test_a_remover_says_it_and_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "net").touch()
+    remover = Remover.from_runtime(Failing(tmp_path / "net"), size=256)
+    with pytest.raises(OutOfMemory, match="256x256 pixels on `cuda`"):
+        remover(np.zeros((40, 40, 3), np.uint8))
+    whole = Remover.from_runtime(Failing(tmp_path / "net"), size=64)
+    assert whole(np.zeros((40, 40, 3), np.uint8)).alpha.shape == (40, 40)

@@ -61,7 +61,7 @@ class AotiRuntime(PackedRuntime):
         threads: int | None = None,
         defaults: InputSpec | None = None,
     ) -> None:
-        torch: Any = require("torch", "torch")
+        torch = require("torch", "torch")
         super().__init__(Path(path), name)
         facts = read_facts(self.path)
         self.device = _device(facts, device, self.path)
@@ -87,7 +87,7 @@ class AotiRuntime(PackedRuntime):
 
 def machine_facts(device: str) -> dict[str, str]:
     """What compiled code depends on."""
-    torch: Any = require("torch", "torch")
+    torch = require("torch", "torch")
     facts = {"system": platform.system(), "processor": platform.machine(), "torch": torch.__version__.partition("+")[0]}
     if device.startswith("cuda"):
         return facts | {"gpu": ".".join(map(str, torch.cuda.get_device_capability(device)))}

@@ -10,7 +10,7 @@ import logging
 import os
 import queue
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,9 @@ from birefnet.runtimes.packed import OUTPUTS, PackedRuntime
 from birefnet.runtimes.signal_stack import signal_stack_kept
 from birefnet.weights.facts import read_facts
 from birefnet.weights.formats import FORMATS
+
+if TYPE_CHECKING:
+    from openvino import CompiledModel, ConstOutput, Core, InferRequest, Model, Output
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +82,7 @@ class OpenVinoRuntime(PackedRuntime):
     ) -> None:
         given = Path(path)
         super().__init__(given / FILE if given.is_dir() else given, name or given.stem)
-        openvino: Any = require("openvino", "openvino")
+        openvino = require("openvino", "openvino")
         with signal_stack_kept():
             core = openvino.Core()
             hardware, self.device = choose_device(core.available_devices, device)
@@ -125,7 +128,7 @@ class OpenVinoRuntime(PackedRuntime):
         return output
 
 
-def _stamp(request: Any, output: Any) -> None:
+def _stamp(request: InferRequest, output: ConstOutput) -> None:
     """Write into the place of the result what no network gives.
 
     OpenVINO keeps the last picture's result where memory runs out (seen in 2026.4), and says nothing.
@@ -133,7 +136,7 @@ def _stamp(request: Any, output: Any) -> None:
     request.get_tensor(output).data.view(np.uint8)[...] = _STAMP
 
 
-def _is_stale(output: NDArray[Any]) -> bool:
+def _is_stale(output: NDArray[np.floating]) -> bool:
     """Whether nothing was written since the stamp."""
     return bool((output.view(np.uint8) == _STAMP).all())
 
@@ -188,7 +191,7 @@ def make_settings(device: str, mode: str, dtype: str, threads: int | None, *, ca
     return settings
 
 
-def read_metadata(model: Any) -> dict[str, str]:
+def read_metadata(model: Model) -> dict[str, str]:
     """What a file says of itself, every value as text; of .xml files our own entries, of ONNX files all."""
     for home in (FACTS, _ONNX_FACTS):
         if model.has_rt_info(home):
@@ -197,11 +200,11 @@ def read_metadata(model: Any) -> dict[str, str]:
     return {}
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return str(getattr(value, "value", value))
 
 
-def _read(core: Any, path: Path) -> Any:
+def _read(core: Core, path: Path) -> Model:
     try:
         if path.suffix.lower() == ".onnx":
             from birefnet.runtimes.openvino_graph import read_onnx
@@ -216,12 +219,17 @@ def _read(core: Any, path: Path) -> Any:
         raise WeightsError(f"`{path}` is damaged or no network that OpenVINO reads: {_said(error)}") from error
 
 
-def _check_ports(model: Any, path: Path) -> int:
+def _check_ports(model: Model, path: Path) -> int:
     """The index of the output that holds the final map; the one input must be (N, 3, h, w) of floats."""
     inputs = model.inputs
-    shape: Any = inputs[0].get_partial_shape() if len(inputs) == 1 else None
-    fits = shape is not None and shape.rank.is_static and len(shape) == 4
-    if not fits or not (shape[1].is_dynamic or shape[1].get_length() == 3) or _type_of(inputs[0]) not in _TYPES:
+    shape = inputs[0].get_partial_shape() if len(inputs) == 1 else None
+    if (
+        shape is None
+        or shape.rank.is_dynamic
+        or len(shape) != 4
+        or not (shape[1].is_dynamic or shape[1].get_length() == 3)
+        or _type_of(inputs[0]) not in _TYPES
+    ):
         found = ", ".join(f"{_type_of(port)} {port.get_partial_shape()}" for port in inputs)
         raise WeightsError(f"`{path}` does not fit: wanted one input (N, 3, h, w) of floats, got {found}.")
     names = [next(iter(port.get_names()), "") for port in model.outputs]
@@ -231,11 +239,11 @@ def _check_ports(model: Any, path: Path) -> int:
     return known[0]
 
 
-def _type_of(port: Any) -> str:
+def _type_of(port: Output) -> str:
     return str(port.get_element_type().get_type_name())
 
 
-def _compile(core: Any, model: Any, hardware: str, settings: dict[str, Any], path: Path) -> Any:
+def _compile(core: Core, model: Model, hardware: str, settings: dict[str, Any], path: Path) -> CompiledModel:
     try:
         return core.compile_model(model, hardware, settings)
     except RuntimeError as error:
@@ -244,10 +252,10 @@ def _compile(core: Any, model: Any, hardware: str, settings: dict[str, Any], pat
         raise WeightsError(f"OpenVINO cannot make `{path}` run on `{hardware.lower()}`: {_said(error)}") from error
 
 
-def _make_requests(compiled: Any, mode: str) -> queue.Queue[Any]:
+def _make_requests(compiled: CompiledModel, mode: str) -> queue.Queue[InferRequest]:
     """As many as run at once, for callers to take and give back."""
     count = 1 if mode == "latency" else max(1, int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")))
-    requests: queue.Queue[Any] = queue.Queue()
+    requests: queue.Queue[InferRequest] = queue.Queue()
     for _ in range(count):
         requests.put(compiled.create_infer_request())
     return requests

@@ -14,12 +14,17 @@ n lines of a block.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from birefnet.errors import require
+
+if TYPE_CHECKING:
+    from openvino import Node, Output
+    from openvino.frontend import NodeContext
+    from openvino.frontend.onnx import ConversionExtension
 
 BLOCK_BYTES = 64 << 20  # of float32 samples at a time; smaller blocks cost compiling time, larger ones memory
 
@@ -38,17 +43,17 @@ class Window(NamedTuple):
     dilation: tuple[int, int]
 
 
-def deform_rule() -> Any:
+def deform_rule() -> ConversionExtension:
     """The rule for ONNX's DeformConv, for `Core.add_extension`."""
     return require("openvino.frontend.onnx", "openvino").ConversionExtension("DeformConv", _convert)
 
 
-def _convert(context: Any) -> list[Any]:
+def _convert(context: NodeContext) -> list[Output]:
     """ONNX: x, weight, offset, bias or nothing, mask or nothing -> the result (B, O, h, w)."""
-    op: Any = require("openvino.opset13", "openvino")
+    op = require("openvino.opset13", "openvino")
     inputs = [context.get_input(index) for index in range(context.get_input_size())]
-    present: list[Any] = [*(None if _is_absent(value) else value for value in inputs), None, None][:5]
-    x, weight, offset, bias, mask = present
+    x, weight, offset = inputs[:3]
+    bias, mask = [*(None if _is_absent(value) else value for value in inputs[3:]), None, None][:2]
     dims = weight.get_partial_shape()
     kernel = (dims[2].get_length(), dims[3].get_length())
     pads = tuple(context.get_attribute("pads", [0, 0, 0, 0]))
@@ -65,17 +70,17 @@ def _convert(context: Any) -> list[Any]:
 
 
 def _native(
-    x: Any,
-    weight: Any,
-    offset: Any,
-    mask: Any,
+    x: Output,
+    weight: Output,
+    offset: Output,
+    mask: Output | None,
     pads: Sequence[int],
     strides: Sequence[int],
     dilations: Sequence[int],
     groups: Sequence[int],
-) -> Any:
+) -> Output:
     """OpenVINO's own operator."""
-    opset8: Any = require("openvino.opset8", "openvino")
+    opset8 = require("openvino.opset8", "openvino")
     node = opset8.deformable_convolution(
         *(x, offset, weight, list(strides), list(pads[:2]), list(pads[2:]), list(dilations)),
         mask=mask,
@@ -86,7 +91,7 @@ def _native(
     return node.output(0)
 
 
-def sampled(x: Any, weight: Any, offset: Any, mask: Any, window: Window) -> Any:
+def sampled(x: Output, weight: Output, offset: Output, mask: Output, window: Window) -> Output:
     """The convolution as samples of a table and a product, block by block; shapes must be known.
 
     Args:
@@ -99,7 +104,7 @@ def sampled(x: Any, weight: Any, offset: Any, mask: Any, window: Window) -> Any:
     Returns:
         (B, O, h, w).
     """
-    op: Any = require("openvino.opset13", "openvino")
+    op = require("openvino.opset13", "openvino")
     batch, channels, height, width = x.get_shape()
     _, taps, lines, across = mask.get_shape()
     out = weight.get_shape()[0]
@@ -132,8 +137,8 @@ class _Lattice:
         self.line = size[1] + _BEFORE  # rows of the table per line of the map
 
     def samples(
-        self, table: Any, moved: Sequence[Any], lines: NDArray[Any], pictures: NDArray[Any], across: int
-    ) -> Any:
+        self, table: Node, moved: Sequence[Output], lines: NDArray[np.int_], pictures: NDArray[np.int_], across: int
+    ) -> Node:
         """(n, w, K, C): the bilinear samples, weighed by the mask.
 
         Args:
@@ -161,15 +166,15 @@ class _Lattice:
         ]
         return op.add(op.add(op.add(found[0], found[1]), found[2]), found[3])
 
-    def _starts(self, axis: int, places: NDArray[Any]) -> NDArray[Any]:
+    def _starts(self, axis: int, places: NDArray[np.int_]) -> NDArray[np.int_]:
         """Where each tap of each place looks before it is moved, in pixels (places, K)."""
         window = self.window
         down, right = (np.arange(length) * step for length, step in zip(window.kernel, window.dilation, strict=True))
         taps = down.repeat(len(right)) if axis == 0 else np.tile(right, len(down))
-        found: NDArray[Any] = (places * window.stride[axis] - window.padding[axis])[:, None] + taps
+        found: NDArray[np.int_] = (places * window.stride[axis] - window.padding[axis])[:, None] + taps
         return found
 
-    def _place(self, moved: Any, start: NDArray[Any], axis: int) -> Any:
+    def _place(self, moved: Node, start: NDArray[np.int_], axis: int) -> Node:
         """The pixel before the place looked at; what is outside of the map goes to the zeros around it."""
         op = _Named(SAMPLES)
         return op.clamp(op.add(op.convert(moved, "i32"), _ints(start)), -_BEFORE, self.size[axis])
@@ -180,10 +185,10 @@ class _Named:
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
-        self._operators: Any = require("openvino.opset13", "openvino")
+        self._operators = require("openvino.opset13", "openvino")
 
-    def __getattr__(self, kind: str) -> Callable[..., Any]:
-        def make(*inputs: Any) -> Any:
+    def __getattr__(self, kind: str) -> Callable[..., Node]:
+        def make(*inputs: object) -> Node:
             node = getattr(self._operators, kind)(*inputs)
             node.set_friendly_name(f"{self._prefix}{node.get_name()}")
             return node
@@ -191,18 +196,18 @@ class _Named:
         return make
 
 
-def _table(x: Any) -> Any:
+def _table(x: Output) -> Node:
     """(B, C, H, W) -> (rows, C): the pixels and the zeros around them, picture by picture, line by line."""
-    op: Any = require("openvino.opset13", "openvino")
+    op = require("openvino.opset13", "openvino")
     last = op.transpose(x, _ints([0, 2, 3, 1]))
     zero = op.constant(np.float32(0))
     padded = op.pad(last, _ints([0, _BEFORE, _BEFORE, 0]), _ints([0, _BEHIND, 0, 0]), "constant", zero)
     return op.reshape(padded, _ints([-1, x.get_shape()[1]]), False)
 
 
-def _lines(value: Any, lines: int) -> Any:
+def _lines(value: Output, lines: int) -> Node:
     """(B, K, h, w) -> (B h, w, K)."""
-    op: Any = require("openvino.opset13", "openvino")
+    op = require("openvino.opset13", "openvino")
     _, taps, _, across = value.get_shape()
     return op.reshape(op.transpose(value, _ints([0, 2, 3, 1])), _ints([lines, across, taps]), False)
 
@@ -213,15 +218,15 @@ def _steps(lines: int, line_bytes: int) -> list[int]:
     return [len(part) for part in np.array_split(np.arange(lines), blocks)]
 
 
-def _ints(values: Any) -> Any:
+def _ints(values: ArrayLike) -> Node:
     """A constant of int32."""
-    op: Any = require("openvino.opset13", "openvino")
+    op = require("openvino.opset13", "openvino")
     return op.constant(np.asarray(values, np.int32))
 
 
-def _all_static(*values: Any) -> bool:
+def _all_static(*values: Output) -> bool:
     return all(value.get_partial_shape().is_static for value in values)
 
 
-def _is_absent(value: Any) -> bool:
+def _is_absent(value: Output) -> bool:
     return bool(value.get_node().get_type_name() == "NullNode")

@@ -11,12 +11,17 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from birefnet.errors import require
 from birefnet.runtimes.openvino_deform import deform_rule
+
+if TYPE_CHECKING:
+    from openvino import Core, Model, Node, Output
+
 
 _TO_CHANNELS_FIRST = [0, 3, 1, 2]
 _SHAPES = ("Reshape", "Squeeze", "Unsqueeze")  # what they do is known from the shape of what they give
@@ -25,7 +30,7 @@ _SMALL = 1024  # bytes of constants that are not worth sharing
 _CHANNELS = 1  # the axis of them in maps
 
 
-def read_onnx(core: Any, source: Path | bytes) -> Any:
+def read_onnx(core: Core, source: Path | bytes) -> Model:
     """An ONNX file, or the content of one, as an `openvino.Model` of standard operators only.
 
     Args:
@@ -38,7 +43,7 @@ def read_onnx(core: Any, source: Path | bytes) -> Any:
     return model
 
 
-def tidy(model: Any) -> None:
+def tidy(model: Model) -> None:
     """Change `model` in place, as told above."""
     for node in model.get_ordered_ops():
         _rearrange(node)
@@ -53,7 +58,7 @@ def tidy(model: Any) -> None:
     model.validate_nodes_and_infer_types()
 
 
-def _rearrange(node: Any) -> None:
+def _rearrange(node: Node) -> None:
     """A constant in another shape or order becomes a constant; nothing is computed here that takes more room."""
     if _kind(node) not in (*_SHAPES, *_ORDERS) or _kind(node.input_value(0).get_node()) != "Constant":
         return
@@ -61,7 +66,7 @@ def _rearrange(node: Any) -> None:
     known = node.get_output_partial_shape(0).is_static if _kind(node) in _SHAPES else None not in told
     if not known:
         return
-    op: Any = require("openvino.opset13", "openvino")
+    op = require("openvino.opset13", "openvino")
     values = node.input_value(0).get_node().get_data()
     if _kind(node) == "VariadicSplit":
         ends = np.cumsum(_values(node, 2))[:-1]
@@ -77,9 +82,9 @@ def _rearrange(node: Any) -> None:
     _replace(node, made)
 
 
-def _share(model: Any) -> None:
+def _share(model: Model) -> None:
     """Equal constants become one; a network that runs its backbone twice holds some of them twice."""
-    kept: dict[tuple[Any, ...], Any] = {}
+    kept: dict[tuple[str, tuple[int, ...], bytes], Node] = {}
     for node in model.get_ordered_ops():
         if _kind(node) != "Constant" or node.get_byte_size() < _SMALL:
             continue
@@ -90,7 +95,7 @@ def _share(model: Any) -> None:
             _replace(node, first)
 
 
-def _separate_offsets(node: Any) -> None:
+def _separate_offsets(node: Node) -> None:
     """Offsets (dy, dx, dy, ...) and a mask, cut from one convolution's output, become three convolutions.
 
     Each gives what is read as it is read; cutting channels out of a channels-last map takes longer than the rounding up
@@ -117,9 +122,9 @@ def _separate_offsets(node: Any) -> None:
         _replace(other, _some_channels(conv, bias, np.arange(count, count + other.get_output_shape(0)[_CHANNELS])))
 
 
-def _some_channels(conv: Any, bias: Any, channels: Any) -> Any:
+def _some_channels(conv: Node, bias: Node, channels: NDArray[np.int_]) -> Node:
     """A convolution and its bias for some of their output's channels."""
-    op: Any = require("openvino.opset13", "openvino")
+    op = require("openvino.opset13", "openvino")
     weight = conv.input_value(1).get_node().get_data()[channels]
     names = ("strides", "pads_begin", "pads_end", "dilations")
     settings = [conv.get_attributes()[name] for name in names]
@@ -127,7 +132,7 @@ def _some_channels(conv: Any, bias: Any, channels: Any) -> Any:
     return op.add(made, op.constant(bias.get_data()[:, channels]))
 
 
-def _picks(node: Any) -> int | None:
+def _picks(node: Node) -> int | None:
     """0 for a node that takes the even channels, 1 for the odd ones, None for any other."""
     if _kind(node) != "Gather" or _values(node, 2) not in ([_CHANNELS], _CHANNELS):
         return None
@@ -136,7 +141,7 @@ def _picks(node: Any) -> int | None:
     return next((start for start in (0, 1) if wanted == list(range(start, channels.get_length(), 2))), None)
 
 
-def _is_cut(node: Any, *, start: int) -> bool:
+def _is_cut(node: Node, *, start: int) -> bool:
     """Whether it takes the channels from `start` on, one after another."""
     return bool(
         _kind(node) == "Slice"
@@ -146,9 +151,9 @@ def _is_cut(node: Any, *, start: int) -> bool:
     )
 
 
-def _sink(node: Any) -> None:
+def _sink(node: Node) -> None:
     """Move a transposition behind what works on each value alone, as long as it has no other reader."""
-    op: Any = require("openvino.opset13", "openvino")
+    op = require("openvino.opset13", "openvino")
     while len(ports := list(node.output(0).get_target_inputs())) == 1:
         reader = ports[0].get_node()
         source = node.input_value(0)
@@ -166,7 +171,7 @@ def _sink(node: Any) -> None:
         node = behind
 
 
-def _per_channel(value: Any) -> Any:
+def _per_channel(value: Output) -> NDArray[np.floating] | None:
     """A constant (1, C, 1, 1) or (C, 1, 1) as (C,); None for anything else."""
     node = value.get_node()
     if _kind(node) != "Constant":
@@ -176,17 +181,17 @@ def _per_channel(value: Any) -> Any:
     return values.reshape(-1) if len(shape) == 4 and (shape[0], *shape[2:]) == (1, 1, 1) else None
 
 
-def _replace(old: Any, new: Any, index: int = 0) -> None:
+def _replace(old: Node, new: Node, index: int = 0) -> None:
     """The readers of an output of `old` read `new` instead."""
     for port in list(old.output(index).get_target_inputs()):
         port.replace_source_output(new.output(0))
 
 
-def _kind(node: Any) -> str:
+def _kind(node: Node) -> str:
     return str(node.get_type_name())
 
 
-def _values(node: Any, index: int) -> Any:
+def _values(node: Node, index: int) -> Any:
     """What an input holds, as plain numbers, if it is constant; None if it is not."""
     if index >= node.get_input_size():
         return None

@@ -8,6 +8,7 @@ from typing import Literal
 from birefnet.devices import choose_device
 from birefnet.errors import ConfigError, MissingExtra
 from birefnet.inputs import MULTIPLE, nearest_multiple
+from birefnet.memory import fitting, ways_out
 from birefnet.pixels.prepare import InputSpec
 from birefnet.runtimes.base import Memory, Mode, Runtime, spec_at
 from birefnet.runtimes.options import Dtype, RuntimeName, RuntimeOptions
@@ -72,7 +73,10 @@ def open_model(
     ref = model if isinstance(model, ModelRef) else _resolve(model, options)
     name = choose_runtime(ref, options)
     _check(name, ref, options)
-    made = OPENERS[name](ref.fetch(offline=options.offline, progress=progress), options, wanted)
+    file = ref.fetch(offline=options.offline, progress=progress)
+    elsewhere = None if options.device in ("auto", "cpu") else "cpu"
+    with fitting(f"The model `{ref.name}`", hint=ways_out(device=elsewhere)):
+        made = OPENERS[name](file, options, wanted)
     if size == "native":
         check_native(made)
     return made

@@ -52,7 +52,7 @@ class TensorRtRuntime(PackedRuntime):
         defaults: InputSpec | None = None,
         precision: str = "fp16",
     ) -> None:
-        self._torch: Any = require("torch", "torch")
+        self._torch = require("torch", "torch")
         tensorrt = engines.library()
         super().__init__(Path(path), name)
         self.device = _device(device)
@@ -110,7 +110,7 @@ def _device(wanted: str) -> str:
 
 def _build(path: Path, device: str, precision: str, defaults: InputSpec | None) -> tuple[dict[str, Any], Plan, bytes]:
     """The facts of an ONNX file, and an engine from the cache or built now."""
-    onnx: Any = require("onnx", "export")
+    onnx = require("onnx", "export")
     if not path.is_file():
         raise WeightsError(f"There is no file `{path}`.")
     content = path.read_bytes()

@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
@@ -74,7 +74,7 @@ class TorchRuntime:
         memory: Memory = "normal",
         threads: int | None = None,
     ) -> None:
-        torch: Any = require("torch", "torch")
+        torch = require("torch", "torch")
         self.name = name
         self.spec = spec_at(spec, size, dynamic=dynamic, name=name)
         self.dynamic = dynamic
