@@ -125,7 +125,7 @@ class Fragile(nn.Module):
 
 def test_the_fallback_to_float32() -> None:
     given = [np.clip(batch, -2, 2) for batch in batches(400, [32, 64])]
-    for batch in given[::7]:
+    for batch in given[3::7]:  # neither the first nor the last: what ran before a picture differs in the two orders
         batch[0, 0, 0, 0] = 4
     alone = TorchRuntime(Fragile(), SPEC, device="cpu", dtype="bfloat16")
     wanted = [alone(one) for one in reversed(given)][::-1]
@@ -133,7 +133,8 @@ def test_the_fallback_to_float32() -> None:
     with ThreadPoolExecutor(THREADS) as pool:  # the very first pictures come at once
         found = list(pool.map(together, given))
     assert all(np.array_equal(a, b) for a, b in zip(found, wanted, strict=True))
-    assert np.array_equal(found[0], given[0].sum(1, keepdims=True, dtype=np.float32))
+    assert np.array_equal(found[3], given[3].sum(1, keepdims=True, dtype=np.float32))
+    assert not np.array_equal(found[0], given[0].sum(1, keepdims=True, dtype=np.float32))  # half precision
     with pytest.raises(WeightsError, match="not finite"):
         together(np.full((1, 3, 32, 32), np.nan, np.float32))
 
