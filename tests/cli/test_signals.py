@@ -65,12 +65,15 @@ def test_a_command_that_waits_for_another_ends_both(tmp_path: Path, name: str, w
     for folder in ("bin", "tmp", "cache", "empty"):
         (tmp_path / folder).mkdir()
     npm = tmp_path / "bin" / "npm"  # which never comes to an end
-    npm.write_text(
-        f"#!/bin/sh\necho $$ > {tmp_path}/pid.part && mv {tmp_path}/pid.part {tmp_path}/pid\nexec tail -f /dev/null\n"
-    )
+    lines = [
+        "#!/bin/sh",
+        "head -c 300000 /dev/zero",  # more than a pipe holds: by its end somebody is reading
+        f"echo $$ > {tmp_path}/pid.part && mv {tmp_path}/pid.part {tmp_path}/pid",
+        "exec tail -f /dev/null",
+    ]
+    npm.write_text("\n".join(lines))
     npm.chmod(0o755)
     environment = {"PATH": f"{npm.parent}:{os.environ['PATH']}", "TMPDIR": str(tmp_path / "tmp")}
-    environment |= {"ORT_DISABLE_TELEMETRY": "1"}  # its file among the temporary ones is another test's matter
     environment |= {"BIREFNET_CACHE": str(tmp_path / "cache"), "BIREFNET_VENDOR": str(tmp_path / "empty")}
     code = "from birefnet.cli.main import main; main()"
     with start(code, *(word.format(out=tmp_path / "out") for word in words), **environment) as process:
