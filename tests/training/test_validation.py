@@ -92,8 +92,9 @@ def test_what_is_wrong_is_said_at_once(team: Team, tmp_path: Path) -> None:
     root = str(_sets(tmp_path))
     with pytest.raises(ConfigError, match=r"`checkpoints\.best` is WF, which is not among"):
         Validation(ValidationConfig(root=root, sets=("a",)), "WF", SPEC)
-    with pytest.raises(ConfigError, match="did you mean `MAE`"):
+    with pytest.raises(ConfigError, match="MAEE") as caught:
         Validation(ValidationConfig(root=root, sets=("a",), metrics=("IoU", "MAEE")), "IoU", SPEC)
+    assert caught.value.hint == "did you mean `MAE`?"
     with pytest.raises(DataError, match="nowhere"):
         Validation(ValidationConfig(root=root, sets=("nowhere",)), "IoU", SPEC)
 
