@@ -104,7 +104,7 @@ def test_two_processes_are_as_good_as_one(recipe: Path, tmp_path: Path) -> None:
         assert (whole["step"], whole["processes"], continued["step"], half["step"]) == (STEPS, 2, STEPS, 10)
         assert whole["scores"] == pytest.approx(expected.scores["all"].values, abs=2e-2)
         assert odd["error"].startswith("ConfigError") and "use a batch of 4 or 6" in odd["error"]
-        assert norms["error"].startswith("ConfigError") and "training.batch_norm=frozen" in norms["error"]
+        assert norms["error"].startswith("ConfigError") and "set `training.batch_norm` to frozen" in norms["error"]
     Trainer(load_recipe(recipe), tmp_path / "two_then_one", "cpu").run()
     for name in ("two", "one_then_two", "two_then_one"):
         _equal(tmp_path / "alone", tmp_path / name)

@@ -229,7 +229,7 @@ def test_a_compiled_network_learns_the_same(recipe: Recipe, tmp_path: Path, monk
 
 def test_checkpointed_and_frozen_and_one_by_one(recipe: Recipe, tmp_path: Path) -> None:
     single = (Phase(steps=3, size=64, batch=1),)
-    with pytest.raises(ConfigError, match=r"single sample.*batch_norm=frozen"):
+    with pytest.raises(ConfigError, match=r"single sample.*set `training.batch_norm` to frozen"):
         Trainer(_training(recipe, phases=single), tmp_path, "cpu")
     frozen = _training(recipe, phases=single, batch_norm="frozen", activation_checkpointing="all", freeze=2)
     trainer = Trainer(frozen, tmp_path, "cpu")
