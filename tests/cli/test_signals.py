@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from birefnet.cli.signals import ended_by_signals
-from tests.serving.live import wait_until
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no such signals")
 

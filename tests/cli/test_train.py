@@ -117,7 +117,7 @@ def test_an_unreadable_picture_is_named_and_ends_the_run(birefnet: Run, recipe: 
 @pytest.mark.slow
 def test_a_launcher_that_is_told_to_stop_saves(recipe: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    changes = ["training.phases.0.epochs=500", "`training.batch_norm` to frozen", "training.save_every=10000"]
+    changes = ["training.phases.0.epochs=500", "training.batch_norm=frozen", "training.save_every=10000"]
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29731"]
     command += ["-m", "birefnet", "train", str(recipe), "-o", str(run), "--device", "cpu"]
     for change in changes:

@@ -8,8 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from PIL import Image
 from birefnet.serving.app import create_app
 from birefnet.serving.run import Server
 from birefnet.serving.service import Service
+from tests.waiting import wait_until
 
 
 def picture(width: int = 60, height: int = 40, format: str = "PNG", *, mode: str = "RGB") -> bytes:
@@ -89,12 +89,3 @@ def listens(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Wait until a condition holds; fail if it does not in time (of this process: it may be stopped meanwhile)."""
-    for _ in range(int(seconds / 0.02)):
-        if true():
-            return
-        time.sleep(0.02)
-    raise AssertionError("it did not come to that in time")

@@ -15,7 +15,8 @@ import pytest
 from birefnet.runtimes.options import RuntimeOptions
 from birefnet.serving.service import Service
 from birefnet.serving.settings import Settings
-from tests.serving.live import in_thread, picture, wait_until
+from tests.serving.live import in_thread, picture
+from tests.waiting import wait_until
 
 Live = tuple[Service, int]
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 
 from birefnet.serving.turnstile import Budget, Turnstile
-from tests.serving.live import wait_until
+from tests.waiting import wait_until
 
 
 @contextmanager
