@@ -3,7 +3,8 @@
 #   make demo         cut out the sample photos with the core install only; says where the results are
 #   make test         the tests, without the slow ones
 #   make test-slow    the slow ones
-#   make test-machines the numeric rooms as older processors, other numbers of threads and busy machines compute them
+#   make test-machines the numeric rooms as older processors, other numbers of threads and busy machines compute them;
+#                     with ROWS="sse avx2" those rows of tests/machines.py alone
 #   make test-browser the tests that drive Chromium and Node.js, which must be there
 #   make test-core    every module of the core with the core install only: nothing optional is needed by accident
 #   make test-lowest  the core's tests with the lowest versions that pyproject.toml allows
@@ -36,7 +37,7 @@ test-slow: .venv/ready
 	.venv/bin/python -m pytest -q -m "slow and not browser"
 
 test-machines: .venv/ready
-	.venv/bin/python tests/machines.py
+	.venv/bin/python tests/machines.py $(ROWS)
 
 test-browser: .venv/ready tests/web/node_modules/ready
 	BIREFNET_VENDOR=tests/web/node_modules BIREFNET_BROWSER_TESTS=1 .venv/bin/python -m pytest -q -m browser

@@ -27,8 +27,6 @@ TESTS = (
     "tests/training/test_losses.py",
     "tests/training/test_terms.py",
     "tests/training/test_step.py",
-    "tests/training/test_lora.py",
-    "tests/training/test_validation.py",
     "tests/runtimes/test_torch.py",
     "tests/runtimes/test_onnx.py",
     "tests/runtimes/test_openvino.py",
@@ -37,10 +35,11 @@ TESTS = (
     "tests/export/test_decompose.py",
     "tests/pixels",
 )
-# Golden cases that have no operation which others lack: `make test` computes them too.
+# Golden cases that have no operation which others lack, and what computes a step twice: `make test` computes them too.
 LEFT_OUT = (
     *("swin_t_256", "swin_t_wide", "swin_t_adap", "swin_t_nosplit", "swin_t_nocxt", "swin_t_nosqueeze_nocxt"),
     *("swin_t_noref", "swin_t_nobn", "swin_t_squeeze_aspp", "swin_t_scale_add", "pvt_b2", "dino_s]"),
+    *("swin_t_resblk", "swin_t_scale_none", "references_window"),
 )
 
 
@@ -92,7 +91,8 @@ def main(names: list[str]) -> int:
 
 def run(name: str, machine: Machine) -> bool:
     """Whether all tests pass on a machine; prints its line, and before it what failed."""
-    settings = {**machine.settings, "OMP_NUM_THREADS": str(machine.threads)}
+    # Waiting threads sleep: with more of them than cores, or beside others, spinning costs many times the work.
+    settings = {**machine.settings, "OMP_NUM_THREADS": str(machine.threads), "OMP_WAIT_POLICY": "PASSIVE"}
     if machine.plain_numpy:
         settings["NPY_DISABLE_CPU_FEATURES"] = " ".join(numpy_features())
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS]
