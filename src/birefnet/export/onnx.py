@@ -46,7 +46,7 @@ class Limits(NamedTuple):
 LIMITS: dict[Precision, Limits] = {
     "fp32": Limits(1e-5, 1e-5, "fp32"),
     "fp16": Limits(5e-3, 1e-3, "fp16"),
-    "int8wo": Limits(0.2, 5e-3, "int8"),
+    "int8wo": Limits(0.2, 5e-3, "int8wo"),
     "int8": Limits(0.5, 1e-2, "int8"),
 }
 _STORED = {

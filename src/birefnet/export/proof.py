@@ -21,15 +21,16 @@ from birefnet.network import BiRefNet
 
 Pictures = NDArray[np.float32]  # (N, 3, h, w), normalised
 Run = Callable[[Pictures], NDArray[np.float32]]  # -> logits (N, 1, h, w)
-Rounding = Literal["fp32", "fp16", "int8"]
+Rounding = Literal["fp32", "fp16", "int8wo", "int8"]
 
 _TIMES = 4  # how much more than the network's own rounding a file may differ
 # But never more than this on average: a network that noisy proves nothing.
-_MOST: dict[Rounding, float] = {"fp32": 1e-3, "fp16": 2e-2, "int8": 0.15}
+_MOST: dict[Rounding, float] = {"fp32": 1e-3, "fp16": 2e-2, "int8wo": 0.15, "int8": 0.15}
 
 _WAYS_OUT: dict[Rounding, str] = {
     "fp32": "the two should be equal, so please report this, with what `birefnet doctor` prints",
     "fp16": 'take `precision="fp32"`',
+    "int8wo": 'take `precision="fp16"`',
     "int8": 'take `precision="fp16"`; or, for `precision="int8"`, calibrate with more pictures like those it will see',
 }
 
@@ -156,20 +157,25 @@ def _half(values: Tensor, _: torch.Generator) -> Tensor:
     return values.half().float()
 
 
-def _eight_bits(values: Tensor, _: torch.Generator) -> Tensor:
-    """Weights of layers in 255 steps, the largest of each output's being the last; all else as it is."""
-    if values.ndim < 2:
-        return values
-    largest = values.flatten(1).abs().amax(1).clamp(min=1e-12)
-    step = largest.reshape(-1, *[1] * (values.ndim - 1)) / 127
-    return (values / step).round() * step
+def _in_steps(most: int) -> Callable[[Tensor, torch.Generator], Tensor]:
+    """Weights of layers in whole steps, the largest of each output's being step `most`; all else as it is."""
+
+    def rounded(values: Tensor, _: torch.Generator) -> Tensor:
+        if values.ndim < 2:
+            return values
+        largest = values.flatten(1).abs().amax(1).clamp(min=1e-12)
+        step = largest.reshape(-1, *[1] * (values.ndim - 1)) / most
+        return (values / step).round() * step
+
+    return rounded
 
 
 _LAST_PLACE = 2.0**-23
 _ROUNDED: dict[Rounding, Callable[[Tensor, torch.Generator], Tensor]] = {
     "fp32": _last_place,
     "fp16": _half,
-    "int8": _eight_bits,
+    "int8wo": _in_steps(127),
+    "int8": _in_steps(64),  # as files of 8 bits hold them: more could saturate (`export.quantise`)
 }
 
 
