@@ -315,3 +315,24 @@ def test_white_is_zero_with_alpha() -> None:
     picture = read_picture(tiff(both, t262=0, t338=2))
     np.testing.assert_array_equal(picture.rgb[..., :1], GREY)
     assert picture.alpha is not None and np.abs(picture.alpha - 100 / 255).max() < 1e-6
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize("kind", [None, *NUMBERS])
+def test_big_tiff(kind: str | None, planar: str, order: str) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    array = RGB if kind is None else NUMBERS[kind](RGB)
+    stream = io.BytesIO()
+    pixels = array if planar == "contig" else array.transpose(2, 0, 1)
+    tifffile.imwrite(stream, pixels, bigtiff=True, byteorder=order, planarconfig=planar, photometric="rgb")
+    assert np.abs(read_picture(stream.getvalue()).rgb.astype(int) - RGB).max() <= 1
+
+
+def test_big_tiff_that_is_not_supported_is_not_called_damaged() -> None:
+    tifffile = pytest.importorskip("tifffile")
+    stream = io.BytesIO()
+    colours = np.zeros((3, 256), np.uint16)
+    tifffile.imwrite(stream, GREY[..., 0], bigtiff=True, byteorder=">", photometric="palette", colormap=colours)
+    with pytest.raises(PictureError, match="supported in little-endian files only: palette"):
+        read_picture(stream.getvalue())

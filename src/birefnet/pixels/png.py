@@ -66,6 +66,10 @@ def open_png(stream: BinaryIO, name: str) -> Opened:
         if bits in _DEEP and (facts.space is not None or "transparency" in image.info):
             return _deep(image, _image(stream, kept), facts.space)
         image.load()
+        if bits == "1" and "transparency" in image.info:  # not every Pillow knows it there
+            white = np.asarray(image.convert("L"))
+            cover = ((white > 0) != bool(image.info["transparency"])) * np.uint8(255)
+            return _finished(image, white, cover)._replace(space=facts.space)
         if bits in _SMALL_GREY and "transparency" in image.info:  # Pillow scales the grey, but not this one
             image.info["transparency"] *= _SMALL_GREY[bits]
         if facts.space is not None and image.mode in ("I;16", "I;16B", "I"):
@@ -193,7 +197,7 @@ def _deep_grey(image: PngImagePlugin.PngImageFile, space: Space) -> Decoded:
     return _finished(image, space.convert(np.broadcast_to(values[..., None], (*values.shape, 3))), cover)
 
 
-def _finished(source: Image.Image, rgb: NDArray[np.uint8], cover: NDArray[np.uint8] | None) -> Decoded:
-    image = Image.fromarray(rgb)
+def _finished(source: Image.Image, pixels: NDArray[np.uint8], cover: NDArray[np.uint8] | None) -> Decoded:
+    image = Image.fromarray(pixels)
     image.info = {key: value for key, value in source.info.items() if key != "transparency"}
     return Decoded(image, None if cover is None else Image.fromarray(cover))

@@ -15,6 +15,7 @@ from birefnet.pixels.pieces import join
 
 Page = TiffImagePlugin.ImageFileDirectory_v2
 
+_BIG_AND_BIG = b"MM\0\x2b"  # the header of a BigTIFF in big-endian order, which Pillow takes for a small one
 _MOST_PAGES = 64  # that are looked at for the picture
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType
 _SUBFILE, _OLD_SUBFILE, _COMPRESSION, _PHOTOMETRIC = 254, 255, 259, 262
@@ -41,8 +42,14 @@ def open_tiff(stream: BinaryIO, name: str) -> Opened:
     compression = page.get(_COMPRESSION, 1)
     if compression not in _DECODABLE:
         raise PictureError(f"{name} is a TIFF compressed by method {compression}, which is not supported.")
-    if tiff_samples.is_ours(page):
+    if tiff_samples.is_ours(page) or (header[:4] == _BIG_AND_BIG and tiff_samples.can_unpack(page)):
         return tiff_samples.open_samples(stream, page, name)
+    if header[:4] == _BIG_AND_BIG:
+        kind = tiff_samples.describe(page)
+        raise PictureError(f"{name} is a BigTIFF of a kind that is supported in little-endian files only: {kind}.")
+    if offset == _first(header):
+        stream.seek(0)
+        return _open_with_pillow(stream, page, name)
     size = 8 if _is_big(header) else 4
     start = header[:size] + offset.to_bytes(size, _order(header))
     return _open_with_pillow(join(stream, [start, (len(start), stream.seek(0, io.SEEK_END))]), page, name)
@@ -86,7 +93,8 @@ def _pages(stream: BinaryIO, header: bytes, offset: int) -> dict[int, Page]:
     """The pages from one on, by where their tags are; what cannot be read ends them."""
     pages: dict[int, Page] = {}
     while offset and offset not in pages and len(pages) < _MOST_PAGES:
-        page = Page(header if _is_big(header) else header[:8])
+        page = Page((b"II*\0" if header[:2] == b"II" else b"MM\0*") + bytes(4))
+        page._bigtiff = _is_big(header)
         try:
             stream.seek(offset)
             page.load(stream)

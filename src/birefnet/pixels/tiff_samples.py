@@ -78,7 +78,7 @@ def is_ours(page: Page) -> bool:
     """Whether a page is read here: not if Pillow does it rightly, nor if its data is compressed as a picture."""
     bits, formats = _numbers(page, _BITS, 1), _numbers(page, _FORMAT, 1)
     samples, photometric = page.get(_SAMPLES, 1), page.get(_PHOTOMETRIC, 1)
-    if page.get(_COMPRESSION, 1) not in _BYTE_STREAMS or photometric not in _COLOURS:
+    if not can_unpack(page):
         return False
     if samples > 1 and (photometric == 0 or page.get(_PLANAR, 1) == 2):
         return True
@@ -88,6 +88,11 @@ def is_ours(page: Page) -> bool:
         return True
     plain_colour = photometric == 2 and set(bits) == {16} and samples in (3, 4) and page.get(_PLANAR, 1) == 1
     return max(bits) > 8 and not plain_colour
+
+
+def can_unpack(page: Page) -> bool:
+    """Whether a page's data is compressed as bytes, and its colours are of a kind that is known here."""
+    return page.get(_COMPRESSION, 1) in _BYTE_STREAMS and page.get(_PHOTOMETRIC, 1) in _COLOURS
 
 
 def describe(page: Page) -> str:
