@@ -113,12 +113,14 @@ def test_python(traced: Traced) -> None:
 def test_remove_with_other_runtimes(traced: Traced, runtime: str) -> None:
     pytest.importorskip(runtime)
     traced.birefnet("remove", traced.photos, "-o", traced.out, "--runtime", runtime, "--offline", "--threads", "1")
+    assert (traced.out / "a.png").is_file()
 
 
 @pytest.mark.slow
 def test_refined_colours(traced: Traced) -> None:
     pytest.importorskip("pymatting")
     traced.birefnet("remove", traced.photos, "-o", traced.out, "--refine-method", "multi_level", "--offline")
+    assert (traced.out / "a.png").is_file()
 
 
 @pytest.mark.slow
